@@ -50,6 +50,7 @@ NAMES = {
     "station": "bundle",
     "stranger": "untrusted, orphan",
     "strangers": "untrusted, orphans",
+    "tell": "report, notify, deliver",
     "told": "reported, progress",
     "underway": "in flight",
     "until done": "wait",

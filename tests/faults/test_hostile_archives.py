@@ -1,4 +1,4 @@
-"""Layers that strangers made to harm: each is refused with its reason, and nothing is left or touched."""
+"""Layers that are made to harm: each is refused with its reason, and nothing is left or touched."""
 
 from __future__ import annotations
 

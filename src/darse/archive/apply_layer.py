@@ -1,7 +1,7 @@
 """Unpacks a layer below the current root directory, which must be the layer's own: see `darse.linux.proc.sandbox`.
 
 Nothing is ever replaced, and every entry is made with O_EXCL or a call that is as strict, so a second entry of a name
-fails whichever way it is spelled, and no entry can change where an earlier one went: the layer's recipe can name its
+fails whichever way it is spelled, and no entry can change where an earlier one went: the tar-split metadata names
 files by path. Directories may come more than once.
 
 Whiteouts of the OCI image specification (layer.md) become overlayfs's own (Documentation/filesystems/overlayfs.rst):
@@ -57,9 +57,9 @@ class _Directory:
 class LayerUnpacker:
     """Makes the entries of one layer."""
 
-    def __init__(self, reader: Reader, recipe: TarSplitWriter, owners: Owners | None = None) -> None:
+    def __init__(self, reader: Reader, tar_split: TarSplitWriter, owners: Owners | None = None) -> None:
         self._reader = reader
-        self._recipe = recipe
+        self._tar_split = tar_split
         self._owners = owners
         self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._descriptors: dict[bytes, int] = {}
@@ -203,7 +203,7 @@ class LayerUnpacker:
             os.close(file)
 
     def _content(self, entry: Entry, file: int) -> None:
-        self._recipe.file(entry.path, entry.size, entry.segments)
+        self._tar_split.file(entry.path, entry.size, entry.segments)
         self.content += entry.size
         write_content(self._reader, entry, file)
 

@@ -1,6 +1,6 @@
-"""Makes a recipe of docker's tar-split metadata and a layer's files, and verifies them on the way.
+"""Makes tar-split metadata of docker's `tar-split.json.gz` and a layer's files, and verifies them on the way.
 
-docker keeps for each layer `tar-split.json.gz`: an object a line, of type 2 with the next bytes of the archive that are
+docker keeps that file for each layer: an object a line, of type 2 with the next bytes of the archive that are
 no file's content (`payload`), or of type 1 with the name and the size of the file whose bytes come next; see
 https://github.com/vbatts/tar-split, `tar/storage/entry.go`. The archive is rebuilt of them, hashed and dropped; its
 digest says whether these files are the layer.
@@ -35,12 +35,12 @@ _GZIP = 31
 
 
 class TarSplitConverter:
-    """Reads tar-split metadata from one descriptor, and writes the recipe to another, which is an empty file."""
+    """Reads docker's metadata from one descriptor, and writes ours to another, which is an empty file."""
 
-    def __init__(self, source: int, recipe: int, root: str = "/") -> None:
+    def __init__(self, source: int, target: int, root: str = "/") -> None:
         """root: the layer's files, where they are not the process's root."""
         self._source = source
-        self._writer = TarSplitWriter(recipe)
+        self._writer = TarSplitWriter(target)
         self._root = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._hash = openssl_sha256(usedforsecurity=False)
         #: Bytes of the archive, and those of them that are contents of files.

@@ -25,9 +25,9 @@ _PIECE = 1 << 20
 class _Recorder(TarWriter):
     """Writes to no archive."""
 
-    def __init__(self, recipe: TarSplitWriter) -> None:
+    def __init__(self, tar_split: TarSplitWriter) -> None:
         super().__init__(-1, is_archived=is_archived, sparse=True)
-        self._recipe = recipe
+        self._tar_split = tar_split
         self._hash = openssl_sha256(usedforsecurity=False)
         self.length = 0
         self.content = 0
@@ -39,7 +39,7 @@ class _Recorder(TarWriter):
 
     def _begin_content(self, name: bytes, size: int, segments: Segments | None) -> None:
         self._flush()
-        self._recipe.file(name, size, segments)
+        self._tar_split.file(name, size, segments)
         self.content += size
 
     def _content(self, data: bytes) -> None:
@@ -63,17 +63,17 @@ class _Recorder(TarWriter):
             data = bytes(self._buffer)
             self._hash.update(data)
             self.length += len(data)
-            self._recipe.raw(data)
+            self._tar_split.raw(data)
             self._buffer = bytearray()
 
 
-def record_layer(recipe: int, root: bytes = b"") -> dict[str, object]:
+def record_layer(tar_split: int, root: bytes = b"") -> dict[str, object]:
     """Write the tar-split metadata of a layer to an empty file; return the archive's digest, length and content.
 
     root: the layer's files, where they are not the process's root. Blocks. Raises ArchiveRefused for a tree that no
     archive holds, Damaged for one that changes, and OSError.
     """
-    writer = TarSplitWriter(recipe)
+    writer = TarSplitWriter(tar_split)
     recorder = _Recorder(writer)
     LayerPacker(-1, writer=recorder, root=root).run()
     writer.finish(recorder.digest, recorder.length, recorder.content)

@@ -110,15 +110,15 @@ def pipe() -> tuple[int, int]:
 
 
 async def unpack(
-    directory: Path, archive: int, recipe: int, *, size: int = -1, limit: int = -1, owners: str = ""
+    directory: Path, archive: int, tar_split: int, *, size: int = -1, limit: int = -1, owners: str = ""
 ) -> dict[str, str]:
     """Unpack `archive` into `directory`; return the worker's answer. Raises WorkerFailed.
 
-    `archive` and `recipe` are descriptors, which the caller closes. `size` bytes are read at most, and `limit` bytes
+    `archive` and `tar_split` are descriptors, which the caller closes. `size` bytes are read at most, and `limit` bytes
     may come of them; -1 is no bound.
     """
     options = [f"size={size}", f"limit={limit}", f"owners={owners}"]
-    return await answer(await _start("unpack", directory, options, archive, recipe))
+    return await answer(await _start("unpack", directory, options, archive, tar_split))
 
 
 async def unpack_files(directory: Path, archive: int, *, entries: int = -1, limit: int = -1) -> dict[str, str]:
@@ -176,31 +176,32 @@ async def change_tree(directory: Path, job: int, contents: int) -> dict[str, str
     return await answer(await _start("changes", directory, (), contents, job))
 
 
-async def verify(directory: Path, recipe: int) -> dict[str, str]:
-    """Rebuild the archive of `recipe` to nowhere; return the worker's answer. Raises WorkerFailed."""
-    return await answer(await _start("verify", directory, (), recipe, None))
+async def verify(directory: Path, tar_split: int) -> dict[str, str]:
+    """Rebuild the archive of `tar_split` to nowhere; return the worker's answer. Raises WorkerFailed."""
+    return await answer(await _start("verify", directory, (), tar_split, None))
 
 
-async def record(directory: Path, recipe: int) -> dict[str, str]:
+async def record(directory: Path, tar_split: int) -> dict[str, str]:
     """Write the tar-split metadata of a directory that is to be a layer; return the worker's answer.
 
-    `recipe` is the descriptor of an empty file, which the caller closes. Raises WorkerFailed.
+    `tar_split` is the descriptor of an empty file, which the caller closes. Raises WorkerFailed.
     """
     with _nothing() as null:
-        return await answer(await _start("record", directory, (), null, recipe))
+        return await answer(await _start("record", directory, (), null, tar_split))
 
 
-async def convert(directory: Path, tar_split: int, recipe: int) -> dict[str, str]:
-    """Verify a directory as a layer of docker's, and write its recipe to an empty file; return the worker's answer.
+async def convert(directory: Path, of_docker: int, tar_split: int) -> dict[str, str]:
+    """Verify a directory as a layer of docker's, and write its tar-split metadata; return the worker's answer.
 
-    `tar_split`, docker's metadata, and `recipe` are descriptors, which the caller closes. Raises WorkerFailed.
+    `of_docker`, its `tar-split.json.gz`, and `tar_split`, an empty file, are descriptors, which the caller closes.
+    Raises WorkerFailed.
     """
-    return await answer(await _start("convert", directory, (), tar_split, recipe))
+    return await answer(await _start("convert", directory, (), of_docker, tar_split))
 
 
-async def rebuild(directory: Path, recipe: int, target: int) -> dict[str, str]:
-    """Write the archive of `recipe` to the descriptor `target`; return the worker's answer. Raises WorkerFailed."""
-    return await answer(await _start("rebuild", directory, (), recipe, target))
+async def rebuild(directory: Path, tar_split: int, target: int) -> dict[str, str]:
+    """Write the archive of `tar_split` to the descriptor `target`; return the worker's answer. Raises WorkerFailed."""
+    return await answer(await _start("rebuild", directory, (), tar_split, target))
 
 
 async def start_pack(
@@ -228,9 +229,9 @@ async def _start_writer(mode: str, directory: Path, options: Iterable[str], stdi
         os.close(writing)
 
 
-async def stream(directory: Path, recipe: int, result: dict[str, str]) -> AsyncGenerator[bytes, None]:
-    """Yield the archive of `recipe`; `result` is filled at its end. Raises WorkerFailed."""
-    worker, number = await _start_writer("rebuild", directory, (), recipe)
+async def stream(directory: Path, tar_split: int, result: dict[str, str]) -> AsyncGenerator[bytes, None]:
+    """Yield the archive of `tar_split`; `result` is filled at its end. Raises WorkerFailed."""
+    worker, number = await _start_writer("rebuild", directory, (), tar_split)
     reading = FileDescriptor(number)
     try:
         os.set_blocking(number, False)

@@ -1,6 +1,6 @@
-"""Rebuilds a layer's archive from its recipe and its files, below the current root directory, which is the layer's.
+"""Rebuilds a layer's archive from its tar-split metadata and its files, below the current root directory.
 
-What comes out is hashed on the way: the end tells whether it was the archive that the recipe was made of.
+What comes out is hashed on the way: the end tells whether it was the archive that the metadata was made of.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXE
 class Reassembler:
     """Writes one archive to a descriptor, or to nowhere."""
 
-    def __init__(self, recipe: TarSplitReader, target: int | None) -> None:
-        self._recipe = recipe
+    def __init__(self, tar_split: TarSplitReader, target: int | None) -> None:
+        self._tar_split = tar_split
         self._target = target
         self._root = os.open("/", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         self._hash = openssl_sha256(usedforsecurity=False)
@@ -45,14 +45,14 @@ class Reassembler:
 
     def run(self) -> None:
         """Rebuild everything. Raises Damaged, and OSError."""
-        for raw, path, size, segments in self._recipe:
+        for raw, path, size, segments in self._tar_split:
             self._emit(raw)
             if path:
                 self._file(path, segments or [(0, size)])
         self._flush()
         self._to_hash.put(None)
         self._done.acquire()
-        head = self._recipe.head
+        head = self._tar_split.head
         if (self._hash.digest(), self._length) != (head.digest, head.length):
             raise Damaged("its files have changed: they do not give back its archive")
 

@@ -4,7 +4,8 @@ It reads POSIX.1-2001 pax, ustar, GNU (long names, base-256 numbers, sparse file
 Where writers disagree it decides as Go's archive/tar and GNU tar do, since layers were checked with these; where those
 two disagree on what an entry *is*, the archive is refused: one that means two things is a trap.
 
-Not libarchive, which does not show the raw headers that a recipe needs. This reader takes some 7 µs for a plain file.
+Not libarchive, which does not show the raw headers that tar-split metadata needs. This reader takes some 7 µs for
+a plain file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A recipe: what it takes to rebuild a layer's archive, byte for byte, from its unpacked files.
+"""Tar-split metadata: what it takes to rebuild a layer's archive, byte for byte, from its unpacked files.
 
 It holds every byte of the archive that is not a file's content (headers, padding, what was left out, the end), and
 in between, which file's bytes belong there. This is what tar-split does for other engines; here the bytes are kept
@@ -38,7 +38,7 @@ _PIECE = 256 * 1024
 
 
 class TarSplitWriter:
-    """Writes a recipe to an empty file."""
+    """Writes the metadata to an empty file."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
@@ -83,24 +83,24 @@ class TarSplitWriter:
 
 
 class Head:
-    """What a recipe says of its archive: `digest` (SHA-256), `length`, and `content`, the bytes of its files."""
+    """What the metadata says of its archive: `digest` (SHA-256), `length`, and `content`, the bytes of its files."""
 
     __slots__ = ("content", "digest", "length")
 
     def __init__(self, raw: bytes) -> None:
         """Raises Damaged."""
         if len(raw) != _HEAD.size:
-            raise Damaged("its recipe is not whole")
+            raise Damaged("its tar-split metadata is not whole")
         magic, self.digest, self.length, self.content = _HEAD.unpack(raw)
         if magic != _MAGIC:
-            raise Damaged("its recipe is not whole, or in another format")
+            raise Damaged("its tar-split metadata is not whole, or in another format")
 
 
 Record = tuple[bytes, bytes, int, Segments]
 
 
 class TarSplitReader:
-    """Reads a recipe."""
+    """Reads the metadata."""
 
     def __init__(self, descriptor: int) -> None:
         """Raises Damaged."""
@@ -119,7 +119,7 @@ class TarSplitReader:
 
     def _take(self, count: int) -> bytes:
         if not self._fill(count):
-            raise Damaged("its recipe is not whole")
+            raise Damaged("its tar-split metadata is not whole")
         start = self._position
         self._position += count
         return self._data[start : self._position]
@@ -133,13 +133,13 @@ class TarSplitReader:
         while size < count and not self._decompress.eof:
             piece = self._decompress.unconsumed_tail or os.read(self._descriptor, _PIECE)
             if not piece:
-                raise Damaged("its recipe is not whole")
+                raise Damaged("its tar-split metadata is not whole")
             try:
                 parts.append(self._decompress.decompress(piece, _FLUSH))
             except zlib.error as error:
-                raise Damaged(f"its recipe is damaged: {error}") from error
+                raise Damaged(f"its tar-split metadata is damaged: {error}") from error
             size += len(parts[-1])
         self._data, self._position = b"".join(parts), 0
         if size and size < count:
-            raise Damaged("its recipe is not whole")
+            raise Damaged("its tar-split metadata is not whole")
         return size >= count

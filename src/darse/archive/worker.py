@@ -1,13 +1,13 @@
-"""The process that touches what strangers wrote: unpacks a layer's archive, rebuilds it, and packs one.
+"""The process that touches untrusted archives and trees: unpacks a layer's archive, rebuilds it, and packs one.
 
 It runs as the engine's user, which may set owners, in the tree as its root directory (`darse.linux.proc.sandbox`).
 
     python -I -S -c '…' MODE DIRECTORY [KEY=VALUE]…
 
-    unpack    stdin: the archive. Keys: extra (the descriptor of the recipe, to be written), size, limit (bytes; -1:
-              unknown), owners (see `Owners.parse`)
-    rebuild   stdin: the recipe. Keys: extra (the descriptor that the archive goes to)
-    verify    stdin: the recipe
+    unpack    stdin: the archive. Keys: extra (the descriptor of the tar-split metadata, to be written), size, limit
+              (bytes; -1: unknown), owners (see `Owners.parse`)
+    rebuild   stdin: the tar-split metadata. Keys: extra (the descriptor that the archive goes to)
+    verify    stdin: the tar-split metadata
     files     stdin: an archive of files that is no layer. Keys: entries, limit (how many, and bytes; -1: no bound)
     changes   stdin: contents of files. Keys: extra (the descriptor of the job, which becomes that of its results): see
               `darse.archive.tree_changes`
@@ -17,8 +17,8 @@ It runs as the engine's user, which may set owners, in the tree as its root dire
     import    stdin: an archive of a volume. Keys: owners (as for unpack)
     copy      stdin: nothing. Keys: extra (the descriptor of the directory that is copied into this one), overlay (it is
               the upper directory of an overlay, and is to be one)
-    record    stdin: nothing. Keys: extra (the descriptor of the recipe, to be written): see `record_layer`
-    convert   stdin: docker's tar-split metadata. Keys: extra (the descriptor of the recipe, to be written)
+    record    stdin: nothing. Keys: extra (the descriptor of the tar-split metadata, to be written): see `record_layer`
+    convert   stdin: docker's `tar-split.json.gz`. Keys: extra (the descriptor of the tar-split metadata, to be written)
 
 It answers with lines `KEY VALUE` on stdout: `digest`, `length` and `content` (bytes) of the archive, or `entries` and
 `content` where it is no layer; or `error`, why
@@ -27,7 +27,7 @@ more.
 
 It confines itself to DIRECTORY before it reads more than the six bytes that tell the compression, see
 `darse.linux.proc.sandbox`: no path in the archive can name anything outside, what is made there cannot be run or
-opened as a device, and a decoder that is made to run a stranger's code finds neither files, nor a network, nor
+opened as a device, and a decoder that is made to run an attacker's code finds neither files, nor a network, nor
 privileges but to change the owners and attributes of what it makes. The answer's digest is checked by the engine
 against what the image's config says.
 """
@@ -101,7 +101,7 @@ def changes(options: dict[str, str]) -> dict[str, object]:
 
 
 def rebuild(options: dict[str, str], target: int | None) -> dict[str, object]:
-    """Rebuild the archive whose recipe is stdin; return the answer."""
+    """Rebuild the archive whose tar-split metadata is stdin; return the answer."""
     sandbox.enter(options["directory"], _READ, memory=_MEMORY, open_files=_OPEN_FILES, writable=False)
     reader = tar_split.TarSplitReader(0)
     rebuilder = Reassembler(reader, target)

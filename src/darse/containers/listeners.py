@@ -31,26 +31,26 @@ class LifecycleListeners:
         self._listeners: list[LifecycleListener] = []
 
     def add(self, listener: LifecycleListener) -> None:
-        """Tell `listener` too from now on."""
+        """Call `listener` too from now on."""
         self._listeners.append(listener)
 
     def started(self, container: Container) -> None:
         """A container runs."""
         for listener in self._listeners:
-            self._tell(listener.started, container)
+            self._call(listener.started, container)
 
     def ended(self, container: Container) -> None:
         """A container has ended."""
         for listener in self._listeners:
-            self._tell(listener.ended, container)
+            self._call(listener.ended, container)
 
     def removed(self, container: Container) -> None:
         """A container is gone."""
         for listener in self._listeners:
-            self._tell(listener.removed, container)
+            self._call(listener.removed, container)
 
     @staticmethod
-    def _tell(hear: Callable[[Container], None], container: Container) -> None:
+    def _call(hear: Callable[[Container], None], container: Container) -> None:
         try:
             hear(container)
         except Exception:

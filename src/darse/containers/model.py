@@ -85,7 +85,7 @@ class Record(msgspec.Struct, kw_only=True):
 
 
 def references_of(record: Record) -> set[ObjectReference]:
-    """What a container uses of other rooms."""
+    """The images, networks and volumes that a container uses."""
     used = {ObjectReference(ObjectKind.IMAGE, record.image_id)}
     used |= {ObjectReference(ObjectKind.NETWORK, name) for name in record.endpoints}
     used |= {ObjectReference(ObjectKind.VOLUME, plan.name) for plan in record.mounts if plan.type == "volume"}
@@ -198,7 +198,7 @@ class Container:
         self.begun = 0.0
         # Seconds between the last end and the start that followed by the restart policy; 0 before the first.
         self.restart_delay = 0.0
-        # Processes that the kernel has killed for want of memory, of which we have told; with cgroup version 2 only.
+        # OOM kills that were published as events, with cgroup version 2 only.
         self.oom_kills = 0
         self._exits: list[asyncio.Future[WaitResponse]] = []
         self._removals: list[asyncio.Future[WaitResponse]] = []
@@ -236,7 +236,7 @@ class Container:
         """Whether this is being done to the container now."""
         return self._under_way[purpose] > 0
 
-    async def is_over(self, purpose: Purpose, seconds: float) -> None:
+    async def wait_until_over(self, purpose: Purpose, seconds: float) -> None:
         """Return as soon as this is not being done to the container, or after `seconds`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(seconds):
@@ -253,7 +253,7 @@ class Container:
         """A future that the container's removal resolves."""
         return _future(self._removals)
 
-    async def exit_is_seen(self) -> None:
+    async def wait_until_exited(self) -> None:
         """Wait until the engine has seen the end of a container whose process is gone. Raises Conflict after 10 s."""
         if not self.state.alive:
             return
@@ -262,12 +262,12 @@ class Container:
         except TimeoutError:
             raise Conflict(f"container {self.id} is ending, and does not come to its end") from None
 
-    def has_exited(self) -> None:
-        """Tell those who wait that the container ended."""
+    def resolve_exit_waits(self) -> None:
+        """Answer all who wait for the container's end."""
         _resolve(self._exits, WaitResponse(self.state.exit_code))
 
-    def is_removed(self) -> None:
-        """Tell those who wait, for whatever, that the container is gone."""
+    def resolve_removal_waits(self) -> None:
+        """Answer all who wait, for its end or its removal: the container is gone."""
         response = WaitResponse(self.state.exit_code)
         _resolve(self._exits, response)
         _resolve(self._removals, response)

@@ -1,4 +1,4 @@
-"""The containers that run, for the rooms below: their processes, and who holds their network stacks."""
+"""The containers that run, for the services below: their processes, and who holds their network stacks."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """All containers: the table, and the index by id, name and abbreviated id that every request goes through.
 
-What a container uses of other rooms is written with its record: see `darse.core.object_references`.
+What a container uses of images, networks and volumes is written with its record: see `darse.core.object_references`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A container as the API shows it: made from the record, the state, and other rooms' answers."""
+"""A container as the API shows it: made from the record, the state, and the answers of images, networks and volumes."""
 
 from __future__ import annotations
 

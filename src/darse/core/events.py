@@ -149,7 +149,7 @@ class EventLog:
             self._gathered.append(row)
             if self._writing is None:
                 self._writing = asyncio.get_running_loop().call_later(_GATHER_SECONDS, self.flush)
-        self._state.on_commit(functools.partial(self._tell, event, len(row[2])))
+        self._state.on_commit(functools.partial(self._deliver, event, len(row[2])))
         return event
 
     def _next_number(self) -> int:
@@ -159,7 +159,7 @@ class EventLog:
         self._number += 1
         return self._number
 
-    def _tell(self, event: Event, size: int) -> None:
+    def _deliver(self, event: Event, size: int) -> None:
         behind = [one for one in self._subscribers if not one.offer(event, size)]
         if behind:
             self._subscribers.difference_update(behind)

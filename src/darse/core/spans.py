@@ -93,7 +93,7 @@ def span_of(operation: Operation) -> Iterator[None]:
         try:
             yield
         finally:
-            _tell(operation, span)
+            _report_end(operation, span)
 
 
 @contextmanager
@@ -105,7 +105,7 @@ def request_span(operation: Operation, client: SpanContext | None) -> Iterator[S
         try:
             yield span
         finally:
-            _tell(operation, span)
+            _report_end(operation, span)
 
 
 def _child_of(parent: SpanContext | None) -> Span:
@@ -124,7 +124,7 @@ def _current_for(span: Span) -> Iterator[None]:
         _current.reset(token)
 
 
-def _tell(operation: Operation, span: Span) -> None:
+def _report_end(operation: Operation, span: Span) -> None:
     span.open = False
     for observer in _observers:
         observer.operation_ended(operation, span)

@@ -3,7 +3,8 @@
 It begins with the database itself where that is sound, or else with its backup. What lies beside the data (see
 `darse.recovery.records`), orphans included, is added to it: where the database is sound and not older than the data,
 only what that lacks; otherwise what is beside the data counts, for it is the newer of the two. What there is no copy
-of is derived from the data: volumes from their directories, layers from their recipes, images from their documents.
+of is derived from the data: volumes from their directories, layers from their tar-split metadata, images from
+their documents.
 
 The new database is made aside and renamed to its place; the old one is kept among the orphans. A rebuild that is
 killed between these two has left the new one whole, and the next begins with that. Nothing else that lies in the data
@@ -30,6 +31,7 @@ from darse.core.events import Event
 from darse.core.state import State
 from darse.engine.engine import DATABASE, SCHEMAS
 from darse.engine.rebuild_images import ImagesAgain, written_by_newer
+from darse.images.layers.store import TAR_SPLIT_FILE
 from darse.linux.fs.files import open_regular, publish, read_regular, sync_directory
 from darse.networks.model import NETWORK_DOCUMENTS, SANDBOX_DOCUMENTS, NetworkRecord
 from darse.recovery.backup import NAME as BACKUP
@@ -201,7 +203,7 @@ class _Rebuild:
         for chain_id in sorted(present - known):
             layer = self._copy("layers", chain_id, _LAYER_FILE.decode) or self._layer_of_tar_split(chain_id)
             if layer is None:
-                self._cannot(f"layer {chain_id}: it has neither a copy of its record nor a recipe")
+                self._cannot(f"layer {chain_id}: it has neither a copy of its record nor tar-split metadata")
                 continue
             row = msgspec.structs.astuple(msgspec.structs.replace(layer, chain_id=chain_id))
             columns = ", ".join(LayerFile.__struct_fields__)
@@ -210,7 +212,7 @@ class _Rebuild:
     def _layer_of_tar_split(self, chain_id: str) -> LayerFile | None:
         directory = self._root / "images" / "layers" / chain_id.removeprefix("sha256:")
         try:
-            with open(directory / "recipe", "rb", opener=open_regular) as file:
+            with open(directory / TAR_SPLIT_FILE, "rb", opener=open_regular) as file:
                 head = TarSplitReader(file.fileno()).head
             stored_ns = directory.stat().st_mtime_ns
         except (OSError, Damaged):

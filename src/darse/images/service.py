@@ -1,4 +1,4 @@
-"""The image service: the room's stores, made once, and its operations, each in a module of its own.
+"""The image service: the stores, made once, and its operations, each in a module of its own.
 
     views      list, inspect, history, attestations
     loader     load, import
@@ -8,7 +8,7 @@
     disk_usage what all of it takes on the disk
     snapshots  containers' writable layers
     snapshotter  trees that are no container's: results of builds
-    stores     images, content, layers: for the operations of this room; other rooms use the methods below
+    stores     images, content, layers: for the operations of `darse.images`; others use the methods below
 
 Pull and push are in `darse.images.transfer`.
 """

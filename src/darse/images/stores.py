@@ -1,4 +1,4 @@
-"""The stores that images are made of, as the operations of this room share them. Other rooms use the service."""
+"""The stores that images are made of, as the operations of `darse.images` share them. Others use the service."""
 
 from __future__ import annotations
 

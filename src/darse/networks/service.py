@@ -69,7 +69,7 @@ _LARGEST_COUNT = 2**64 - 1
 
 
 class NetworkService:
-    """The networks room's front door."""
+    """Networks: what the rest of the engine calls."""
 
     def __init__(
         self,

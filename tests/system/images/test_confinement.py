@@ -1,4 +1,4 @@
-"""The process that reads strangers' archives: what it can reach, and what it cannot."""
+"""The process that reads untrusted archives: what it can reach, and what it cannot."""
 
 from __future__ import annotations
 

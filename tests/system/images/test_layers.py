@@ -1,4 +1,4 @@
-"""Unpacking layers, also those that strangers made to harm."""
+"""Unpacking layers, also those that are made to harm."""
 
 import asyncio
 import contextlib

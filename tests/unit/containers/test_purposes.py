@@ -41,7 +41,7 @@ async def test_a_purpose_lasts_as_long_as_the_last_of_those_who_pursue_it() -> N
 async def test_everybody_hears_that_it_is_over() -> None:
     container = _container()
     with container.under_way(Purpose.EXEC):
-        waits = [asyncio.create_task(container.is_over(Purpose.EXEC, 5)) for _ in range(3)]
+        waits = [asyncio.create_task(container.wait_until_over(Purpose.EXEC, 5)) for _ in range(3)]
         await asyncio.sleep(0)
         assert not any(wait.done() for wait in waits)
     async with asyncio.timeout(1):
@@ -51,20 +51,20 @@ async def test_everybody_hears_that_it_is_over() -> None:
 async def test_what_does_not_end_is_not_waited_for_longer_than_asked() -> None:
     container = _container()
     with container.under_way(Purpose.COMMIT):
-        await container.is_over(Purpose.COMMIT, 0.01)
+        await container.wait_until_over(Purpose.COMMIT, 0.01)
         assert container.undergoes(Purpose.COMMIT)
-    await container.is_over(Purpose.COMMIT, 5)
+    await container.wait_until_over(Purpose.COMMIT, 5)
 
 
 async def test_an_end_that_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:
     container = _container()
-    wait = asyncio.create_task(container.exit_is_seen())
+    wait = asyncio.create_task(container.wait_until_exited())
     await asyncio.sleep(0)
     container.state.status = Status.EXITED
-    container.has_exited()
+    container.resolve_exit_waits()
     await wait
-    await container.exit_is_seen()
+    await container.wait_until_exited()
     container.state.status = Status.RUNNING
     monkeypatch.setattr(model, "_SEEN_SECONDS", 0.01)
     with pytest.raises(Conflict, match="does not come to its end"):
-        await container.exit_is_seen()
+        await container.wait_until_exited()

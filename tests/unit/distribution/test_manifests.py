@@ -1,4 +1,4 @@
-"""Manifests and indexes from strangers: what is taken, and what is told apart."""
+"""Manifests and indexes from untrusted registries: what is taken, and what is told apart."""
 
 from __future__ import annotations
 

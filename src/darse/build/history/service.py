@@ -72,7 +72,7 @@ class BuildHistoryService:
             yield recorder
             return
         self._running[recorder.id] = recorder
-        self._tell()
+        self._notify()
         operation = Operation("build", recorder.id, time.time_ns())
         with span_of(operation):
             try:
@@ -86,21 +86,21 @@ class BuildHistoryService:
         del self._running[recorder.id]
         describe(record, operation)
         self._history.add(record, recorder.logs(), recorder.collected)
-        self._tell()
+        self._notify()
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         self.changed.set()
         self.changed = asyncio.Event()
 
     def remove(self, identifier: str) -> None:
         """Forget a build that has ended. Raises NotFound."""
         self._history.remove(identifier)
-        self._tell()
+        self._notify()
 
     def pin(self, identifier: str, *, pinned: bool) -> None:
         """Keep a build that has ended until it is removed, or no more. Raises NotFound."""
         if self._history.pin(identifier, pinned=pinned):
-            self._tell()
+            self._notify()
 
     def pinned(self) -> frozenset[str]:
         """The ids of builds that are kept so."""

@@ -1,1 +1,1 @@
-"""The services, thin: each method reads its request, asks the room, and answers."""
+"""The services, thin: each method reads its request, calls `solving`, and answers."""

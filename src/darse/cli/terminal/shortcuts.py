@@ -94,7 +94,7 @@ class ShortcutLine:
             elif (action := self._keys.get(key)) is not None:
                 action()
 
-    def tell(self, text: str) -> None:
+    def show_message(self, text: str) -> None:
         """Show a message above the keys for a moment."""
         self._message = text
         if self._dropping is not None:

@@ -194,7 +194,7 @@ class ExecService:
     async def _launch(self, one: Exec, container: Container, *, attached: bool) -> None:
         runtime = self._dependencies.runtime_of(container)
         # The runtime brings nothing into a container that stands still.
-        await container.is_over(Purpose.COMMIT, _COMMIT_SECONDS)
+        await container.wait_until_over(Purpose.COMMIT, _COMMIT_SECONDS)
         with container.under_way(Purpose.EXEC), self._dependencies.traces.record("exec", container.id):
             # It may have been paused since this was asked for.
             self._running(container.id)

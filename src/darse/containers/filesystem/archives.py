@@ -167,7 +167,7 @@ class Archives:
                         stack.push_async_callback(worker.close)
                         break
                 # Its process has ended, and the engine is about to learn of it.
-                await container.exit_is_seen()
+                await container.wait_until_exited()
             yield worker
 
     async def _view(self, container: Container, stack: AsyncExitStack, *, alone: bool) -> RootfsView | None:

@@ -133,9 +133,9 @@ class Commits:
         if not pause:
             yield
             return
-        await container.is_over(Purpose.COMMIT, _COMMIT_SECONDS)
+        await container.wait_until_over(Purpose.COMMIT, _COMMIT_SECONDS)
         with container.under_way(Purpose.COMMIT):
-            await container.is_over(Purpose.EXEC, _EXEC_SECONDS)
+            await container.wait_until_over(Purpose.EXEC, _EXEC_SECONDS)
             if container.state.status is not Status.RUNNING or container.undergoes(Purpose.ENDING):
                 yield
                 return

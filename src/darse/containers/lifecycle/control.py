@@ -170,7 +170,7 @@ class Control:
     async def pause(self, container: Container) -> None:
         """Freeze the container's processes. Raises Conflict when it does not run, is ending, or is paused."""
         async with self._dependencies.locks.hold(container.id):
-            await container.is_over(Purpose.EXEC, _EXEC_SECONDS)
+            await container.wait_until_over(Purpose.EXEC, _EXEC_SECONDS)
             if container.state.status is Status.PAUSED:
                 raise Conflict(f"Container {container.name} is already paused")
             refuse_restarting(container)

@@ -25,8 +25,10 @@ class Removal:
     async def remove_container(self, container: Container, *, force: bool, volumes: bool) -> None:
         """Remove a container, killing it first with `force`; with `volumes` its anonymous ones too.
 
-        A start that is under way is waited for. Raises Conflict when it runs, and is not to be killed; with `force`
-        SystemFault when not even SIGKILL ends it.
+        With `force`: wait for a start that is under way → kill → the container's watcher runs `Lifecycle._exited`,
+        under the container's lock: end recorded, `die` published, `kill` returns, the run torn down → `remove_stopped`,
+        which waits for that lock. Raises Conflict when it runs and `force` is not given; with `force` SystemFault when
+        not even SIGKILL ends it.
         """
         if not force:
             await self.remove_stopped(container, volumes=volumes)
@@ -65,7 +67,7 @@ class Removal:
                 dependencies.pending_writes.drop_writes(container.id)
                 # Before anybody hears of the removal: from now on only this knows the name.
                 dependencies.traces.container_removed(container.id, container.name)
-                container.is_removed()
+                container.resolve_removal_waits()
                 dependencies.listeners.removed(container)
                 self._lifecycle.container_removed(container)
                 self._execs.delete_execs_of(container.id)

@@ -194,7 +194,7 @@ class Lifecycle:
                 await self._on_auto_remove(container)
             except Exhausted as error:
                 self._dependencies.log.warning("container %s is not removed yet: %s", container.id[:12], error)
-                container.is_removed()  # its client has the exit status, and needs no more
+                container.resolve_removal_waits()  # its client has the exit status, and needs no more
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), _REMOVAL_SECONDS)
             else:
@@ -211,7 +211,7 @@ class Lifecycle:
         return True
 
     async def _exited(self, container: Container, exit_: Exit) -> None:
-        """Record the end of a container, then tell those who wait for it, then clean up."""
+        """Record the end of a container, then answer those who wait for it, then clean up."""
         dependencies = self._dependencies
         container.monitor = None
         with dependencies.traces.record("exit", container.id):
@@ -232,7 +232,7 @@ class Lifecycle:
                 dependencies.pending_writes.write(container.id, write)
             finally:
                 # Whatever that fails by: nobody waits for a process that is gone.
-                self._tell_ended(container)
+                self._notify_ended(container)
             try:
                 await self._teardown.remove_run(container)
                 await dependencies.networks.sandbox_is_released()
@@ -240,15 +240,15 @@ class Lifecycle:
                 # The next start removes it, or the next engine's.
                 dependencies.log.exception("what container %s has left is not all removed", container.id[:12])
 
-    def _tell_ended(self, container: Container) -> None:
+    def _notify_ended(self, container: Container) -> None:
         dependencies = self._dependencies
-        container.has_exited()
+        container.resolve_exit_waits()
         dependencies.notify_ended(container.id)
         dependencies.listeners.ended(container)
         self.hubs.close(container)
 
     def _save_end(self, container: Container, exit_: Exit, lasted: float, *, oom: bool) -> None:
-        """Write that a container has ended; `oom`: that the kernel has killed it, too, which was not told yet."""
+        """Write that a container has ended; `oom`: that the kernel has killed it, too, which no event says yet."""
         dependencies = self._dependencies
         with dependencies.database.transaction():
             # In one transaction with the exit: one flush of the disk instead of two.

@@ -70,7 +70,7 @@ class Endpoints:
                     await self._connect(network, container, settings)
                     return
             # The engine is about to learn of the end of its process: then it is connected from its next start.
-            await container.exit_is_seen()
+            await container.wait_until_exited()
 
     async def _connect(self, network: str, container: Container, settings: EndpointSettings) -> None:
         networks = self._dependencies.networks

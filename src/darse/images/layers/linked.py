@@ -15,7 +15,7 @@ from darse.archive.tree_copy import TreeCopy
 from darse.core.errors import InvalidParameter, SystemFault
 from darse.core.exhaustion import exhausted
 from darse.images.content.store import ContentStore
-from darse.images.layers.store import StagedLayer
+from darse.images.layers.store import TAR_SPLIT_FILE, StagedLayer
 from darse.images.threads import run_to_end
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import open_regular
@@ -65,13 +65,13 @@ async def _converted(staged: Path, tar_split: Path, name: str) -> dict[str, str]
     except OSError as error:
         raise InvalidParameter(f"layer {name}: {tar_split}: {(error.strerror or str(error)).lower()}") from error
     try:
-        recipe = os.open(staged / "recipe", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        target = os.open(staged / TAR_SPLIT_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            answer = await process.convert(staged / "fs", metadata, recipe)
+            answer = await process.convert(staged / "fs", metadata, target)
         except process.WorkerFailed as error:
             raise SystemFault(str(error)) from error
         finally:
-            os.close(recipe)
+            os.close(target)
     finally:
         os.close(metadata)
     if problem := answer.get("damaged") or answer.get("error"):

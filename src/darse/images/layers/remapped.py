@@ -25,7 +25,7 @@ from darse.core import executors
 from darse.core.errors import InvalidParameter, SystemFault
 from darse.core.locks import KeyedLocks
 from darse.images.content.store import ContentStore
-from darse.images.layers.store import LayerStore
+from darse.images.layers.store import TAR_SPLIT_FILE, LayerStore
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import measure, sync_directory, sync_file_system
 
@@ -89,16 +89,16 @@ class RemappedLayers:
         os.chown(fs, ids.user(0), ids.group(0))
         reading, writing = process.pipe()
         # The metadata of the copy would be the same as the layer's.
-        recipe = os.open(staged / "recipe", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        tar_split = os.open(staged / TAR_SPLIT_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         rebuilding = asyncio.create_task(self._rebuild(chain_id, writing))
         try:
-            answer = await process.unpack(fs, reading, recipe, owners=owners)
+            answer = await process.unpack(fs, reading, tar_split, owners=owners)
         except process.WorkerFailed as error:
             raise SystemFault(str(error)) from error
         finally:
             # Before the reassembly is awaited: without a reader it ends.
             os.close(reading)
-            os.close(recipe)
+            os.close(tar_split)
             failure = (await asyncio.gather(rebuilding, return_exceptions=True))[0]
         if reason := answer.get("error"):
             raise InvalidParameter(f"userns-remap: layer {chain_id}: {reason}")
@@ -106,7 +106,7 @@ class RemappedLayers:
             raise SystemFault(f"userns-remap: cannot copy layer {chain_id}: {reason}")
         if isinstance(failure, BaseException):
             raise failure
-        (staged / "recipe").unlink()
+        (staged / TAR_SPLIT_FILE).unlink()
 
     async def _rebuild(self, chain_id: str, writing: int) -> None:
         try:

@@ -58,6 +58,8 @@ SCHEMA = Schema(
 )
 
 
+#: The file of a layer's tar-split metadata, in its directory: its name in every data root.
+TAR_SPLIT_FILE = "recipe"
 # Bytes from which on a layer of the engine's own is read by a process.
 _LARGE_LAYER = 4 << 20
 
@@ -294,13 +296,13 @@ class LayerStore:
         for the choice of how it is read. Call it with a lease; nothing else runs between the moment when the layer is
         recorded and the return. Raises InvalidParameter for a tree that no layer can hold, and SystemFault.
         """
-        path = directory / "recipe"
+        path = directory / TAR_SPLIT_FILE
         path.unlink(missing_ok=True)
-        recipe = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+        tar_split = os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         try:
-            answer = await _recorded(directory / "fs", recipe, size)
+            answer = await _recorded(directory / "fs", tar_split, size)
         finally:
-            os.close(recipe)
+            os.close(tar_split)
         _checked(answer, "that is built", self._content.staging)
         length = int(answer["length"])
         diff_id = f"sha256:{answer['digest']}"
@@ -319,15 +321,15 @@ class LayerStore:
         try:
             root.mkdir(mode=0o755, parents=True)
             root.chmod(0o755)
-            recipe = os.open(target / "recipe", os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+            tar_split = os.open(target / TAR_SPLIT_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
             try:
-                answer = await _run(process.unpack(root, archive, recipe, size=source.size, limit=limit))
+                answer = await _run(process.unpack(root, archive, tar_split, size=source.size, limit=limit))
                 _checked(answer, name, target.parent, source.size)
                 if "digest" not in answer:
                     raise SystemFault(f"cannot unpack layer {name}: the worker ended well, and answered only {answer}")
                 return answer
             finally:
-                os.close(recipe)
+                os.close(tar_split)
         finally:
             os.close(archive)
 
@@ -374,10 +376,10 @@ class LayerStore:
 
         Raises NotFound, and at the end DamagedLayer when the files were changed: then the bytes are not the archive.
         """
-        recipe = self._open_tar_split(chain_id)
+        tar_split = self._open_tar_split(chain_id)
         answer: dict[str, str] = {}
         try:
-            pieces = process.stream(self.path(chain_id), recipe, answer)
+            pieces = process.stream(self.path(chain_id), tar_split, answer)
             try:
                 async for piece in pieces:
                     yield piece
@@ -386,7 +388,7 @@ class LayerStore:
             finally:
                 await pieces.aclose()
         finally:
-            os.close(recipe)
+            os.close(tar_split)
         self._check_rebuilt(chain_id, answer)
 
     async def write_archive(self, chain_id: str, target: int) -> None:
@@ -394,28 +396,28 @@ class LayerStore:
 
         Raises the same, and BrokenPipeError when the reader has gone.
         """
-        recipe = self._open_tar_split(chain_id)
+        tar_split = self._open_tar_split(chain_id)
         try:
-            self._check_rebuilt(chain_id, await _run(process.rebuild(self.path(chain_id), recipe, target)))
+            self._check_rebuilt(chain_id, await _run(process.rebuild(self.path(chain_id), tar_split, target)))
         finally:
-            os.close(recipe)
+            os.close(tar_split)
 
     async def verify(self, chain_id: str) -> None:
         """Reassemble the layer's archive and compare its digest. Raises NotFound, and DamagedLayer when it differs."""
-        recipe = self._open_tar_split(chain_id)
+        tar_split = self._open_tar_split(chain_id)
         try:
-            self._check_rebuilt(chain_id, await _run(process.verify(self.path(chain_id), recipe)))
+            self._check_rebuilt(chain_id, await _run(process.verify(self.path(chain_id), tar_split)))
         finally:
-            os.close(recipe)
+            os.close(tar_split)
 
     def _open_tar_split(self, chain_id: str) -> int:
         self.archive_size(chain_id)
         try:
-            return open_regular(self._directory / self._name(chain_id) / "recipe")
+            return open_regular(self._directory / self._name(chain_id) / TAR_SPLIT_FILE)
         except FileNotFoundError:
-            raise DamagedLayer(f"layer {chain_id} is damaged: its recipe is missing") from None
+            raise DamagedLayer(f"layer {chain_id} is damaged: its tar-split metadata is missing") from None
         except NotRegular as error:
-            raise DamagedLayer(f"layer {chain_id} is damaged: its recipe is {error}") from None
+            raise DamagedLayer(f"layer {chain_id} is damaged: its tar-split metadata is {error}") from None
 
     def _check_rebuilt(self, chain_id: str, answer: dict[str, str]) -> None:
         row = self._state.row("SELECT diff_id FROM layers WHERE chain_id = ?", (chain_id,))
@@ -426,7 +428,7 @@ class LayerStore:
         if problem := answer.get("damaged") or answer.get("fault"):
             raise DamagedLayer(f"layer {chain_id} is damaged: {problem}")
         if f"sha256:{answer.get('digest')}" != row[0]:
-            raise DamagedLayer(f"layer {chain_id} is damaged: its recipe is that of another layer")
+            raise DamagedLayer(f"layer {chain_id} is damaged: its tar-split metadata is that of another layer")
 
     # Removing
 
@@ -449,15 +451,15 @@ class LayerStore:
         return chain_id.removeprefix("sha256:")
 
 
-async def _recorded(files: Path, recipe: int, size: int) -> dict[str, str]:
+async def _recorded(files: Path, tar_split: int, size: int) -> dict[str, str]:
     """What `record_layer` finds: in a thread where that takes less time than a process's start."""
     if size > _LARGE_LAYER:
-        return await _run(process.record(files, recipe))
+        return await _run(process.record(files, tar_split))
     from darse.archive.layer_record import record_layer  # noqa: PLC0415 - an engine that builds nothing does without
 
     def record() -> dict[str, str]:
         try:
-            return {key: str(value) for key, value in record_layer(recipe, os.fsencode(files)).items()}
+            return {key: str(value) for key, value in record_layer(tar_split, os.fsencode(files)).items()}
         except ArchiveRefused as error:
             return {"error": str(error)}
         except Damaged as error:

@@ -1,4 +1,4 @@
-"""Locks the calling process into a directory, for work on what strangers wrote; there is no way back.
+"""Locks the calling process into a directory, for work on untrusted input; there is no way back.
 
 In order: limits; a mount namespace of its own in which nothing but the directory is left, mounted so that nothing in
 there can be run, be set-uid or be opened as a device; no capabilities but those named; no new privileges; and a list of

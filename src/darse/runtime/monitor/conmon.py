@@ -384,7 +384,7 @@ def unrecorded_exit(bundle: MonitorDirectory, *, killed: bool) -> Exit:
 
 def resize(bundle: MonitorDirectory, height: int, width: int) -> None:
     """Set the size of the terminal, in characters. Raises MonitorUnavailable."""
-    _tell(bundle, b"1 %d %d\n" % (height, width))
+    _send(bundle, b"1 %d %d\n" % (height, width))
 
 
 def reopen_log(bundle: MonitorDirectory) -> None:
@@ -392,10 +392,10 @@ def reopen_log(bundle: MonitorDirectory) -> None:
 
     It writes to the old one until the new one is at its place, whatever is there before.
     """
-    _tell(bundle, b"2 0 0\n")
+    _send(bundle, b"2 0 0\n")
 
 
-def _tell(bundle: MonitorDirectory, message: bytes) -> None:
+def _send(bundle: MonitorDirectory, message: bytes) -> None:
     try:
         control = os.open(bundle.directory / "ctl", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:

@@ -1,4 +1,8 @@
-"""`--security-opt`: which of the kernel's confinements a container gets."""
+"""`--security-opt` is parsed here; which of the kernel's confinements a container gets of it, others choose.
+
+The seccomp profile: `_seccomp` of `darse.runtime.oci.spec`, between the option, `--privileged` and the engine's own
+(`seccomp-profile`, read by `darse.engine.engine`). AppArmor: `darse.runtime.apparmor`.
+"""
 
 from __future__ import annotations
 

@@ -83,17 +83,17 @@ def main() -> None:
         _confine()
         _OPERATIONS[job["operation"]](job, body)
     except _Declined as refused:
-        _tell(refused.kind, str(refused))
+        _report(refused.kind, str(refused))
     except ArchiveRefused as error:
-        _tell("archive", str(error))
+        _report("archive", str(error))
     except BrokenPipeError:
-        _tell("cancelled", "nobody reads the archive any more")
+        _report("cancelled", "nobody reads the archive any more")
     except OSError as error:
-        _tell("system", str(error.errno or 0), os.strerror(error.errno or 0), str(error.filename or ""))
+        _report("system", str(error.errno or 0), os.strerror(error.errno or 0), str(error.filename or ""))
     except MemoryError:
-        _tell("archive", "the archive needs too much memory")
+        _report("archive", "the archive needs too much memory")
     except Exception as error:  # the interpreter would show the source, which it would look for in the container
-        _tell("fault", f"{type(error).__name__}: {error}")
+        _report("fault", f"{type(error).__name__}: {error}")
 
 
 def _begin_body(job: dict[str, object]) -> Body:
@@ -106,7 +106,7 @@ def _begin_body(job: dict[str, object]) -> Body:
     return body
 
 
-def _tell(*words: str) -> None:
+def _report(*words: str) -> None:
     data = b"\0".join(os.fsencode(word) for word in words)
     try:
         os.write(MESSAGES, data[: JOB_LIMIT - 1])
@@ -212,7 +212,7 @@ def _stat(root: int, job: dict[str, object]) -> os.stat_result:
     finally:
         os.close(found)
     target = _target(path) if stat.S_ISLNK(status.st_mode) else ""
-    _tell("stat", str(job["name"]), str(status.st_size), str(status.st_mode), str(status.st_mtime_ns), target)
+    _report("stat", str(job["name"]), str(status.st_size), str(status.st_mode), str(status.st_mtime_ns), target)
     return status
 
 
@@ -280,7 +280,7 @@ class _Skipped:
 
 def _do_stat(job: dict[str, object], _body: Body | None) -> None:
     _stat(_open_root(), job)
-    _tell("done", "0")
+    _report("done", "0")
 
 
 def _do_list(job: dict[str, object], _body: Body | None) -> None:
@@ -288,7 +288,7 @@ def _do_list(job: dict[str, object], _body: Body | None) -> None:
     path = str(job["path"])
     root = _open_root()
     if not stat.S_ISDIR(_stat(root, job).st_mode):
-        _tell("done", "0")
+        _report("done", "0")
         return
     directory = open_in_root(root, path, os.O_RDONLY | os.O_DIRECTORY)
     listed = 0
@@ -304,7 +304,7 @@ def _do_list(job: dict[str, object], _body: Body | None) -> None:
             listed += 1
             if listed == LIST_LIMIT:
                 break
-    _tell("done", str(listed))
+    _report("done", str(listed))
 
 
 def _do_pack(job: dict[str, object], _body: Body | None) -> None:
@@ -318,7 +318,7 @@ def _do_pack(job: dict[str, object], _body: Body | None) -> None:
         parent, _, base = path.rpartition("/")
         packer.add(open_in_root(root, parent or "/", os.O_PATH | os.O_DIRECTORY), base, name)
     packer.finish()
-    _tell("done", str(packer.shortened))
+    _report("done", str(packer.shortened))
 
 
 def _do_export(_job: dict[str, object], _body: Body | None) -> None:
@@ -327,7 +327,7 @@ def _do_export(_job: dict[str, object], _body: Body | None) -> None:
     packer = TreePacker(ARCHIVE_OUT)
     packer.add_contents(root)
     packer.finish()
-    _tell("done", str(packer.shortened))
+    _report("done", str(packer.shortened))
 
 
 def _do_unpack(job: dict[str, object], body: Body | None) -> None:
@@ -357,12 +357,12 @@ def _do_unpack(job: dict[str, object], body: Body | None) -> None:
         keep_kinds=bool(job["keep_kinds"]),
         owner=(owner[0], owner[1]) if isinstance(owner, tuple) else None,
     )
-    _tell("stat")
+    _report("stat")
     start, pieces = body.begin(_MAGIC), body.pieces()
     unpacker.unpack(entries_in_place(pieces, start))
     for _ in pieces:
         pass  # what follows a compressed archive; the client has more to send before it listens
-    _tell("done", str(unpacker.size))
+    _report("done", str(unpacker.size))
 
 
 _OPERATIONS = {"stat": _do_stat, "list": _do_list, "pack": _do_pack, "unpack": _do_unpack, "export": _do_export}

@@ -38,7 +38,7 @@ def run(invocation: Invocation, name: str, project: Project | None, operation: O
         found = {server: entry(one) for server, one in all_of(settings).items()}
         return json.dumps({"auths": found}).encode() if found else b""
 
-    def tell(text: str) -> None:
+    def report(text: str) -> None:
         progress.close()
         warn(text)
 
@@ -49,7 +49,7 @@ def run(invocation: Invocation, name: str, project: Project | None, operation: O
                 name,
                 project,
                 progress.show,
-                tell,
+                report,
                 dry_run=dry_run,
                 credentials=credentials,
                 settle=progress.close,

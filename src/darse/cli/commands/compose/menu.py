@@ -84,7 +84,7 @@ def shortcuts(
         try:
             watching.start()
         except ComposeError as error:
-            line.tell(f"Watch →  {error}")
+            line.show_message(f"Watch →  {error}")
         line.show_soon()
 
     def words() -> list[tuple[str, str]]:

@@ -62,10 +62,10 @@ def _publish(invocation: Invocation, session: ProjectSession, project: Project, 
     if options.app:
         names = [split(one) for one in sorted(set(images.values()))]
 
-        def tell(text: str) -> None:
+        def report(text: str) -> None:
             session.report(reference, "publishing", detail=text)
 
-        applications.push_application(settings, split(reference).tagged(), artifact, names, tell)
+        applications.push_application(settings, split(reference).tagged(), artifact, names, report)
 
 
 def _sensitive(files: Sequence[PublishedFile]) -> list[str]:

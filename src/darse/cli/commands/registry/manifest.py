@@ -144,8 +144,8 @@ def push(invocation: Invocation) -> int:
             mounts += [(source.path, blob["digest"]) for blob in (document["config"], *document["layers"])]
     registry = Registry(invocation.settings, target, insecure=options.insecure)
     content = manifest_lists.index([one["Descriptor"] for one in images])
-    digest = registry.put(foreign, mounts, content, _tell)
-    _tell(digest)
+    digest = registry.put(foreign, mounts, content, _print_line)
+    _print_line(digest)
     if options.purge:
         lists.remove(str(target))
     return 0
@@ -163,7 +163,7 @@ def _check(image: Entry, source: Reference, target: Reference) -> None:
         )
 
 
-def _tell(line: str) -> None:
+def _print_line(line: str) -> None:
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
