@@ -10,6 +10,7 @@ import os
 import shutil
 import socket
 import sys
+from pathlib import Path
 
 from bench import (
     buildkit,
@@ -27,8 +28,8 @@ from bench import (
     volumes,
 )
 from bench.disk import fresh_disk
-from bench.engines import BenchEngine, Darsed, Dockerd
-from bench.measure import IMAGE, chosen, measure, remove_all, report
+from bench.engines import Before, BenchEngine, Darsed, Dockerd
+from bench.measure import IMAGE, chosen, measure, not_slower, remove_all, report
 
 # Each has a function `measures(rounds)`; the order is that of the table.
 MODULES = (starts, names, networks, logs, observing, copies, volumes, images, registry, builds)
@@ -44,38 +45,64 @@ def main() -> int:
         metavar="PATTERN",
         help="take only the measurements whose names match, as `exec*`; `darse`, `compose`, `buildkit`: a table alone",
     )
+    parser.add_argument(
+        "--before",
+        metavar="DIR",
+        type=Path,
+        help="compare with an earlier darse instead of dockerd: where its darsed and darse are, as .venv/bin of another"
+        " checkout; no line may take 3 %% longer",
+    )
     options = parser.parse_args()
     if shutil.which("docker") is None:
         sys.exit("bench: docker's client is missing; `make setup-test` fetches one into .venv/libexec")
     with contextlib.ExitStack() as stack:
         disk = stack.enter_context(fresh_disk())
-        engines: list[BenchEngine] = [Darsed(disk)]
-        stack.callback(engines[0].close)
-        engines[0].start()
-        engines[0].docker("run", "--rm", IMAGE, "true")
-        if shutil.which("dockerd"):
-            engines.append(Dockerd(disk))
-            stack.callback(engines[1].close)
-            engines[1].start()
-            engines[1].docker("load", data=engines[0].save(IMAGE))
-            engines[1].docker("run", "--rm", IMAGE, "true")
-        else:
-            print("dockerd is not installed (Debian: apt-get install docker.io): only darsed is measured\n")
+        ours = Darsed(disk)
+        engines: list[BenchEngine] = [ours]
+        stack.callback(ours.close)
+        ours.start()
+        ours.docker("run", "--rm", IMAGE, "true")
+        if (other := peer(disk, options.before)) is not None:
+            engines.append(other)
+            stack.callback(other.close)
+            other.start()
+            other.docker("load", data=ours.save(IMAGE))
+            other.docker("run", "--rm", IMAGE, "true")
         wanted = [one for module in MODULES for one in module.measures(options.rounds)]
+        if options.before:
+            wanted = not_slower([*wanted, *command.measures(options.rounds)])
         results = measure(engines, chosen(wanted, options.only))
         met = report(engines, results)
-        if options.only in (None, "darse"):
-            met &= command.command(engines[0], max(30, options.rounds))
-        if options.only in (None, "compose"):
-            met &= compose.compose(engines[0], options.rounds)
-        if options.only in (None, "buildkit"):
-            met &= buildkit.buildkit(engines[0], options.rounds)
-        if options.only is None:
-            breakdown(engines[0])
+        if not options.before:
+            met &= tables(ours, options.only, options.rounds)
     if options.json:
         with open(options.json, "w", encoding="utf-8") as file:
             json.dump({measure.name: values for measure, values in results}, file, indent=1)
     return 0 if met else 1
+
+
+def peer(disk: Path, before: Path | None) -> BenchEngine | None:
+    """What darsed is compared with."""
+    if before is not None:
+        return Before(disk, before.absolute())
+    if shutil.which("dockerd"):
+        return Dockerd(disk)
+    print("dockerd is not installed (Debian: apt-get install docker.io): only darsed is measured\n")
+    return None
+
+
+def tables(engine: Darsed, only: str | None, rounds: int) -> bool:
+    """The tables of other programs, all on darsed; whether all targets are met."""
+    met = True
+    if only in (None, "darse"):
+        met &= command.command(engine, max(30, rounds))
+    if only in (None, "compose"):
+        met &= compose.compose(engine, rounds)
+    if only in (None, "buildkit"):
+        met &= buildkit.buildkit(engine, rounds)
+    if only is None:
+        breakdown(engine)
+    return met
 
 
 def breakdown(engine: BenchEngine) -> None:

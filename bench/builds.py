@@ -10,13 +10,12 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench.engines import BenchEngine
+from bench.engines import BenchEngine, Darsed
 from bench.images import sizes_of_files
 from bench.measure import IMAGE, Measure
 
@@ -33,10 +32,9 @@ def _docker_build(engine: BenchEngine, *arguments: str) -> float:
 
 def _own_build(engine: BenchEngine, *arguments: str) -> float:
     """As `_docker_build`; darsed is asked by our own command."""
-    if engine.name != "darsed":
+    if not isinstance(engine, Darsed):
         return _docker_build(engine, *arguments)
-    command = [str(Path(sys.executable).parent / "darse"), "build", *arguments]
-    return _timed(command, {**engine.environment, "DARSE_HOST": f"unix://{engine.socket}"}, engine.name)
+    return _timed([engine.darse, "build", *arguments], engine.darse_environment, engine.name)
 
 
 def _timed(command: list[str], environment: dict[str, str], name: str) -> float:
@@ -101,7 +99,7 @@ def large_context(engine: BenchEngine) -> Iterator[None]:
             path.parent.mkdir(exist_ok=True)
             path.write_bytes(chance.randbytes(2000))
         _docker_build(engine, "-t", "bench/context", str(directory))
-        if engine.name == "darsed":
+        if isinstance(engine, Darsed):
             _own_build(engine, "-t", "bench/context", str(directory))
         yield
 

@@ -10,11 +10,11 @@ import statistics
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
-from bench.engines import BenchEngine
-from bench.measure import IMAGE
+from bench.engines import BenchEngine, Darsed
+from bench.measure import IMAGE, Measure
 from bench.starts import one_container
 
 
@@ -36,10 +36,24 @@ LINES = (
 _START_TARGET = 2.5
 
 
-def command(engine: BenchEngine, rounds: int) -> bool:
+def own(words: tuple[str, ...]) -> Callable[[BenchEngine], float]:
+    """What the command of an engine's own tree takes to its end, in milliseconds."""
+
+    def take(engine: BenchEngine) -> float:
+        assert isinstance(engine, Darsed)
+        return _take([engine.darse, *words], engine.darse_environment)[0]
+
+    return take
+
+
+def measures(rounds: int) -> list[Measure]:
+    """The same command lines for `--before`: each tree's command on its own engine."""
+    return [Measure(f"darse {line.name}", "ms", None, rounds, own(line.words), one_container) for line in LINES]
+
+
+def command(engine: Darsed, rounds: int) -> bool:
     """Measure and print the table; whether all targets are met."""
-    darse = str(Path(sys.executable).parent / "darse")
-    environment = {**engine.environment, "DARSE_HOST": engine.environment["DOCKER_HOST"]}
+    darse, environment = engine.darse, engine.darse_environment
     programs = {
         "python -IS -c pass": [sys.executable, "-IS", "-c", "pass"],
         "python -c pass": [sys.executable, "-c", "pass"],

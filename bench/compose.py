@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import statistics
 import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import NamedTuple
 
-from bench.engines import BenchEngine
+from bench.engines import Darsed
 from bench.measure import IMAGE
 
 # Milliseconds that a command may take to its help.
@@ -27,20 +26,18 @@ _LINES = (
 )
 
 
-def compose(engine: BenchEngine, rounds: int) -> bool:
+def compose(engine: Darsed, rounds: int) -> bool:
     """Measure and print the table; whether all targets are met."""
-    darse = str(Path(sys.executable).parent / "darse")
     directory = engine.root / "fifty"
     directory.mkdir(exist_ok=True)
     service = f"{{image: {IMAGE}, command: sleep 1000, stop_grace_period: 0s, environment: {{A: b}}}}"
     services = "".join(f"  s{number}: {service}\n" for number in range(_SERVICES))
     (directory / "compose.yaml").write_text(f"name: fifty\nservices:\n{services}")
     environment = {
-        **engine.environment,
-        "DARSE_HOST": engine.environment["DOCKER_HOST"],
+        **engine.darse_environment,
         "XDG_CACHE_HOME": str(engine.root / "cache"),
     }
-    programs = {"darse": [darse, "compose"]}
+    programs = {"darse": [engine.darse, "compose"]}
     if _THEIRS.exists():
         programs["docker"] = [str(_THEIRS)]
     else:
@@ -66,7 +63,7 @@ def compose(engine: BenchEngine, rounds: int) -> bool:
             line += f"{processor['darse'] / processor['docker']:>26.2f}"
         print(line)
     _run([*programs["darse"], *_DOWN], directory, environment)
-    return met & starts(darse, directory, environment, rounds)
+    return met & starts(engine.darse, directory, environment, rounds)
 
 
 def starts(darse: str, directory: Path, environment: dict[str, str], rounds: int) -> bool:

@@ -178,17 +178,39 @@ class BenchEngine:
 
 
 class Darsed(BenchEngine):
-    """Ours."""
+    """Ours, and our own command beside it."""
 
     name = "darsed"
     favors_moves = True
     helpers = ("/usr/bin/conmon",)
+    # Where its programs are.
+    programs = Path(sys.executable).parent
 
     def command(self) -> list[str]:
         """See BenchEngine."""
-        daemon = Path(sys.executable).parent / "darsed"
+        daemon = self.programs / "darsed"
         roots = ["--data-root", str(self.root / "d"), "--exec-root", str(self.exec_root)]
         return [str(daemon), *roots, "-H", f"unix://{self.socket}", "--cgroup-parent", f"/{self.cgroup_parent}"]
+
+    @property
+    def darse(self) -> str:
+        """The command of the same tree."""
+        return str(self.programs / "darse")
+
+    @property
+    def darse_environment(self) -> dict[str, str]:
+        """What has the command speak to this engine."""
+        return {**self.environment, "DARSE_HOST": f"unix://{self.socket}"}
+
+
+class Before(Darsed):
+    """An earlier darse, in dockerd's place."""
+
+    name = "before"
+
+    def __init__(self, directory: Path, programs: Path) -> None:
+        super().__init__(directory)
+        self.programs = programs
 
 
 class Dockerd(BenchEngine):

@@ -10,13 +10,11 @@ import os
 import random
 import socket
 import subprocess
-import sys
 import tarfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from pathlib import Path
 
 from bench.engines import BenchEngine, Darsed
 from bench.measure import IMAGE, Measure, remove_all, seconds
@@ -128,9 +126,8 @@ def clone(engine: BenchEngine) -> float:
     """Our own command; in dockerd's place `cp` of the same, flushed as a clone is."""
     volumes = engine.data_root / "volumes"
     if isinstance(engine, Darsed):
-        darse = Path(sys.executable).parent / "darse"
-        environment = {**engine.environment, "DARSE_HOST": f"unix://{engine.socket}"}
-        command = [str(darse), "volume", "clone", _CLONED, "bench-copy"]
+        environment = engine.darse_environment
+        command = [engine.darse, "volume", "clone", _CLONED, "bench-copy"]
     else:
         environment = dict(os.environ)
         copy = 'cp -a --reflink=auto "$1" "$2" && sync -f "$2"'
