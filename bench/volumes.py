@@ -91,13 +91,13 @@ def _archive() -> bytes:
 
 @contextmanager
 def an_image_of_many_files(engine: BenchEngine) -> Iterator[None]:
-    """What `copy_up` copies."""
+    """What `populate` copies."""
     engine.docker("import", "-", _TREE, data=_archive())
     yield
     engine.docker("rmi", _TREE)
 
 
-def copy_up(engine: BenchEngine) -> float:
+def populate(engine: BenchEngine) -> float:
     """A creation that fills a new volume with ten thousand files."""
     took = seconds(engine, "create", "-v", "bench-filled:/tree", _TREE, "true")
     filled = engine.data_root / "volumes/bench-filled/_data"
@@ -150,6 +150,6 @@ def measures(rounds: int) -> list[Measure]:
         Measure("volume create and rm", "ms", 0.50, rounds, create_and_rm),
         Measure("volume create, rm by API", "ms", 0.50, rounds * 2, by_api, a_connection),
         Measure("volumes, 20 in a run --rm", "ms", 0.40, rounds, with_mounts, twenty_volumes),
-        Measure("volume filled, 10,000 files", "ms", 0.70, few, copy_up, an_image_of_many_files),
+        Measure("volume filled, 10,000 files", "ms", 0.70, few, populate, an_image_of_many_files),
         Measure("volume clone 1 GB, to cp -a", "ms", 1.00, few, clone, a_large_volume),
     ]

@@ -30,7 +30,7 @@ def test_explain_names_the_change_and_its_line(shop: Shop) -> None:
         assert (where, text in lines[int(line) - 1]) == (str(file), True), found[path]
     before = shop.ids()
     text = shop(OURS, "explain", "web")
-    assert "web: container shop-web-1 is made anew: its configuration changed" in text
+    assert "web: container shop-web-1 is recreated: its configuration changed" in text
     assert "    environment.COLOUR: blue → green" in text
     assert shop.ids() == before
 

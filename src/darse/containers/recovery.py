@@ -92,9 +92,9 @@ class ContainerRecovery:
                 recovery.set_aside("containers", directory, "it is in the place of a container's directory")
             try:
                 directory.mkdir(DIRECTORY_MODE)
-                advice = "it is made anew, and its log is empty"
+                advice = "it is recreated, and its log is empty"
             except OSError as error:
-                advice = f"it cannot be made anew: {reason(error)}"
+                advice = f"it cannot be recreated: {reason(error)}"
             recovery.report(f"container {container.id}", f"{directory} is missing", advice)
 
     @property

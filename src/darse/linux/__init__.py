@@ -1,1 +1,1 @@
-"""The only place with system calls, netlink and nftables; all of it is traced here."""
+"""Bindings to the kernel: system calls, netlink, nftables, file systems, processes. What changes the host is traced."""

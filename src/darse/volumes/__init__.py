@@ -1,4 +1,4 @@
-"""Volumes: drivers, mount points and copy-up."""
+"""Volumes: drivers, mount points, and populating."""
 
 from darse.volumes.service import VolumeService
 

@@ -24,7 +24,7 @@ from darse.linux.fs import mounts
 from darse.linux.fs.files import exchange, sync_directory
 from darse.runtime.rootfs.trash import Trash
 from darse.units import InvalidSize, parse_size
-from darse.volumes import copy_up
+from darse.volumes import populate
 from darse.volumes.quotas import VolumeQuotas
 
 # mount(8)'s words for mount(2)'s flags: (flag, whether it is set); see linux/mount.h.
@@ -198,7 +198,7 @@ class LocalDriver:
         """Have a prepared directory's data in place of a volume's, which is in that directory then. Raises OSError."""
         path = self.path(name)
         with trace.step("file", f"data of volume {name}", "mv", "--exchange", str(staged / "_data"), str(path)):
-            copy_up.recover(path)
+            populate.recover(path)
             if self._quotas.project(staged) or self._quotas.project(path.parent):
                 # Each takes its project along: nothing is renamed from one into another.
                 exchange(staged, path.parent)
@@ -239,9 +239,9 @@ class LocalDriver:
                 self._free(name, project)
 
     def repair(self, name: str) -> None:
-        """Finish a copy-up; make the directory anew if the disk has lost it."""
+        """Finish what populates the volume; make the directory again if the disk has lost it."""
         if self.path(name).is_dir():
-            copy_up.recover(self.path(name))
+            populate.recover(self.path(name))
         else:
             self.create(name)
 

@@ -84,7 +84,7 @@ class VolumeMounting:
         return str(self._drivers[record.driver].path(record.name))
 
     def is_plain(self, name: str) -> bool:
-        """Whether the volume is a plain directory, which copy-up can fill."""
+        """Whether the volume is a plain directory, which can be populated."""
         return self.is_directory(find_volume(self._records, name))
 
     def is_directory(self, record: VolumeRecord) -> bool:

@@ -5,8 +5,8 @@ database, and moves with the directory. A new one is drawn at random, and taken 
 and no limit of it: so neither another engine nor an administrator's /etc/projid has it. Its limit is set first, which
 is what takes it.
 
-The project is the one of `<volume>`, not of `<volume>/_data`: a copy-up is made beside the data, and a file is renamed
-only within its project.
+The project is the one of `<volume>`, not of `<volume>/_data`: what populates a volume is copied beside the data,
+and a file is renamed only within its project.
 """
 
 from __future__ import annotations

@@ -131,7 +131,7 @@ class VolumeService:
                 self.mounting.unmount_in_background(record)
                 continue
             if not path.is_dir():
-                recovery.report(f"volume {record.name}", f"{path} is missing", "it is made anew, and is empty")
+                recovery.report(f"volume {record.name}", f"{path} is missing", "it is recreated, and is empty")
                 record.owners, record.changing = "", False  # what is made now is root's
                 self.mounting.save(record)
             self._repair(record.name, driver.repair)

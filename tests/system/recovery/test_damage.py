@@ -259,7 +259,7 @@ def test_a_lost_directory_of_a_container_costs_it_no_more_than_its_log(bench: Be
     engine.up()
     log = engine.log()
     bench.nothing_is_lost({place: before[place] for place in before if instead or "containers" not in place}, log)
-    assert f"container {bench.container}: {directory} is missing; it is made anew, and its log is empty" in log
+    assert f"container {bench.container}: {directory} is missing; it is recreated, and its log is empty" in log
     assert str(directory) in engine.darse("doctor").out
     assert engine.docker("logs", "ended").ok().line == ""
     started = engine.docker("start", "-a", "ended")

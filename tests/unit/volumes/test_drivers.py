@@ -65,7 +65,7 @@ def test_a_volume_that_nothing_is_in_needs_no_trash(driver: LocalDriver, tmp_pat
     assert driver.remove("vol") is None
     assert list(tmp_path.iterdir()) == [driver.trash.directory]
     driver.create("vol")
-    (tmp_path / "vol/note").write_text("of a copy-up that was cut short")
+    (tmp_path / "vol/note").write_text("of a copy that was cut short")
     aside = driver.remove("vol")
     assert aside is not None
     assert [path.name for path in aside.iterdir()] == ["note"]

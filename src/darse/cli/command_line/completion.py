@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from darse.cli.command_line import flag_words, index
+from darse.cli.command_line import builtin_drivers, flag_words, index
 from darse.cli.command_line.flags import Command, Flag
 from darse.cli.errors import CliError
 from darse.cli.settings.config import Settings
@@ -56,7 +56,7 @@ _DRIVERS = {
 }
 # What there is where no engine answers.
 _USUAL_DRIVERS = {
-    "Network": ["bridge", "host", "ipvlan", "macvlan", "null"],
+    "Network": [*builtin_drivers.NETWORK],
     "Volume": ["local"],
     "Runtimes": ["crun", "runc"],
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 
+from darse.cli.command_line import builtin_drivers
 from darse.cli.command_line.flags import terminal_width
 
 TYPE_CHECKING = False
@@ -52,7 +53,7 @@ FILTERS: dict[str, dict[str, str]] = {
     "image prune": {"until": "", **_LABELS},
     "network ls": {
         "dangling": _BOOLEAN,
-        "driver": "bridge host ipvlan macvlan null",
+        "driver": " ".join(builtin_drivers.NETWORK),
         "id": "",
         "name": "",
         "scope": "local",

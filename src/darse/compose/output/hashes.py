@@ -7,7 +7,7 @@ import hashlib
 from darse.compose.model.service import Service
 from darse.compose.output.encode import go_json, in_json
 
-# What may change without a container being made anew.
+# What may change without a container being recreated.
 _IGNORED = ("build", "pull_policy", "scale", "depends_on", "profiles")
 
 

@@ -1,4 +1,4 @@
-"""Which networks and volumes are made, and which are made anew."""
+"""Which networks and volumes are made, and which are recreated."""
 
 from __future__ import annotations
 

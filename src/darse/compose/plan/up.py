@@ -1,4 +1,4 @@
-"""The plan of `up` and `create`: which containers are made, made anew, kept, removed, and started, and why."""
+"""The plan of `up` and `create`: which containers are created, recreated, kept, removed, and started, and why."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ class _Planner:
         return ContainerStep(KEEP, name, one.name, one.number, one)
 
     def _reason(self, name: str, one: ActualContainer) -> str:
-        """Why a container is made anew; empty when it is kept."""
+        """Why a container is recreated; empty when it is kept."""
         options = self._options
         is_asked_for = not options.services or name in options.services
         policy = options.recreate if is_asked_for else options.recreate_dependencies
@@ -173,14 +173,14 @@ class _Planner:
         return ""
 
     def _stop_dependents(self, name: str) -> None:
-        """Containers that are to be restarted with a service stop before it is made anew."""
+        """Containers that are to be restarted with a service stop before it is recreated."""
         for other, service in self._project.services.items():
             dependency = service.depends_on.get(name)
             if dependency is None or not dependency.restart:
                 continue
             for one in self._actual.of_service(other):
                 if one.is_running:
-                    reason = f"{name}, on which it depends, is made anew"
+                    reason = f"{name}, on which it depends, is recreated"
                     self.steps.append(ContainerStep(STOP, other, one.name, one.number, one, reason))
         stops = tuple(step.key for step in self.steps if step.action == STOP)
         self.steps = [

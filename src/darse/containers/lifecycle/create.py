@@ -35,9 +35,9 @@ from darse.networks.ports import check_ports
 from darse.runtime.oci import validate
 from darse.runtime.oci.spec import READONLY_PATHS, masked_paths
 from darse.runtime.rootfs.directories import is_there, make_directories
-from darse.volumes.copy_up import copy_up, is_empty
 from darse.volumes.model import name_anonymous
 from darse.volumes.mounts import MountPlan, parse_mounts, parse_volumes_from
+from darse.volumes.populate import is_empty, populate
 from darse.wire.containers import ContainerConfig, CreateRequest, CreateResponse, HealthConfig
 from darse.wire.host_config import HostConfig
 from darse.wire.networks import EndpointSettings
@@ -294,7 +294,7 @@ class Creation:
                     if working:
                         make_directories(root_fd, working, *owner)
                     for plan in plans:
-                        copy_up(root_fd, plan.destination, Path(plan.source), plan.subpath)
+                        populate(root_fd, plan.destination, Path(plan.source), plan.subpath)
                 finally:
                     os.close(root_fd)
         finally:

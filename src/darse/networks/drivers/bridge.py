@@ -198,7 +198,7 @@ class BridgeDriver(KernelDriver):
         """The bridge. Raises Conflict when somebody removed it."""
         link = self._netlink.link(record.bridge)
         if link is None:
-            raise Conflict(f"bridge {record.bridge} of network {record.name} was deleted: it is made anew, try again")
+            raise Conflict(f"bridge {record.bridge} of network {record.name} was deleted: it is recreated, try again")
         if link.kind != "bridge":
             raise Conflict(f"the link {record.bridge} is no bridge: network {record.name} needs the name")
         return link

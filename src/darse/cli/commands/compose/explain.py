@@ -29,8 +29,8 @@ from darse.compose.plan.up import UpOptions, plan_up
 from darse.compose.project import ProjectFiles
 
 _WORDS = {
-    "create": "is made",
-    "recreate": "is made anew",
+    "create": "is created",
+    "recreate": "is recreated",
     "keep": "is kept",
     "remove": "is removed",
     "rename": "gets its name",

@@ -11,8 +11,8 @@ import pytest
 
 from darse.archive.tree_copy import TreeCopy
 from darse.core.errors import InvalidParameter
-from darse.volumes import copy_up as module
-from darse.volumes.copy_up import copy_up, is_empty, recover
+from darse.volumes import populate as module
+from darse.volumes.populate import is_empty, populate, recover
 
 needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root: owners and devices")
 
@@ -30,7 +30,7 @@ class Place:
         self.fd = os.open(self.root, os.O_PATH | os.O_DIRECTORY)
 
     def fill(self, destination: str = "/data", subpath: str = "") -> bool:
-        return copy_up(self.fd, destination, self.data, subpath)
+        return populate(self.fd, destination, self.data, subpath)
 
     def beside(self) -> list[str]:
         return sorted(path.name for path in self.volume.iterdir())

@@ -1,4 +1,6 @@
-"""Copy-up: an empty volume takes what the image has where it is mounted, with owners, modes and attributes.
+"""Populates volumes: an empty volume takes what the image has where it is mounted, with owners, modes and attributes.
+
+docker's `nocopy` turns it off. (Podman calls it copy-up, which is also overlayfs's word for another copy.)
 
 The image's tree is walked by descriptors, starting from one that was opened within the container's root: no link in
 it is followed.
@@ -35,7 +37,7 @@ _RENAME_NOREPLACE = 1
 _NO_DIRECTORY = (errno.ENOENT, errno.ENOTDIR, errno.EXDEV, errno.ELOOP)
 
 
-def copy_up(root_fd: int, destination: str, data: Path, subpath: str = "") -> bool:
+def populate(root_fd: int, destination: str, data: Path, subpath: str = "") -> bool:
     """Fill the empty directory `data`, or the one that `subpath` is in it, with the root's `destination`. Blocks.
 
     Returns whether there was anything to do: nothing is, where the subpath is no directory, which is the start's to
@@ -64,7 +66,7 @@ def copy_up(root_fd: int, destination: str, data: Path, subpath: str = "") -> bo
 
 
 def recover(data: Path) -> None:
-    """Complete, or throw away, what an interrupted copy-up has left beside `data`."""
+    """Complete, or throw away, what an interrupted copy has left beside `data`."""
     volume = data.parent
     remove_tree(volume / _PARTIAL)
     if not os.path.lexists(volume / _WHOLE):
