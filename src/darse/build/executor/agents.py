@@ -12,6 +12,7 @@ from pathlib import Path
 from darse.build.errors import BuildError
 from darse.build.executor.session import AgentConnections
 from darse.build.graph.operations import SecretMount
+from darse.core import executors
 from darse.linux.fs.contained import remove_tree
 
 _PIECE = 64 * 1024
@@ -49,7 +50,7 @@ async def forwarded(agents: AgentConnections, mount: SecretMount, directory: Pat
                 writer.transport.abort()
             await server.wait_closed()
     finally:
-        remove_tree(own)
+        await executors.storage.run_to_end(remove_tree, own)
 
 
 async def _forward(

@@ -15,8 +15,8 @@ import secrets
 import shutil
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
 from darse.build.errors import BuildError
@@ -77,11 +77,8 @@ class GitSources:
         if reference.startswith("-"):
             raise BuildError(f"invalid git reference {reference!r}")
         url = _url(source)
-        work = self._new_directory()
-        try:
+        async with self._directory_of_work() as work:
             printed = await self._run(session, source, work, [["ls-remote", "--", url, reference, f"{reference}^{{}}"]])
-        finally:
-            remove_tree(work)
         found: dict[str, str] = {}
         for line in printed.splitlines():
             commit, _, name = line.partition("\t")
@@ -96,30 +93,41 @@ class GitSources:
     async def fetch(self, session: BuildSession, source: GitSource, identity: str) -> Snapshot:
         """The tree of a commit. Raises BuildError."""
         commit = identity.partition("#")[0]
-        url = _url(source)
-        work = self._new_directory()
-        active = self._snapshotter.prepare(())
-        try:
-            await self._run(
-                session, source, work, [["init", "-q", "tree"], ["-C", "tree", "remote", "add", "origin", url]]
-            )
-            fetch = ["-C", "tree", "fetch", "-q"]
+        async with self._directory_of_work() as work:
+            active = self._snapshotter.prepare(())
             try:
-                await self._run(session, source, work, [[*fetch, "--depth=1", "--no-tags", "--", "origin", commit]])
-            except BuildError:
-                # Not every server gives a commit by its name.
-                everything = "+refs/heads/*:refs/remotes/origin/*"
-                await self._run(session, source, work, [[*fetch, "--tags", "--", "origin", everything]])
-            commands = [["-C", "tree", "checkout", "-q", "-f", commit]]
-            if not source.skip_submodules:
-                commands.append(["-C", "tree", "submodule", "-q", "update", "--init", "--recursive", "--depth=1"])
-            await self._run(session, source, work, commands)
-            await run_to_end(_take, work / "tree", active.upper, source)
-            committed = await self._snapshotter.commit(active)
-        finally:
-            await self._snapshotter.discard(active)
-            remove_tree(work)
+                await self._check_out(session, source, work, commit)
+                await run_to_end(_take, work / "tree", active.upper, source)
+                committed = await self._snapshotter.commit(active)
+            finally:
+                await self._snapshotter.discard(active)
         return Snapshot(committed.id, committed.size)
+
+    async def _check_out(self, session: BuildSession, source: GitSource, work: Path, commit: str) -> None:
+        """Fetch a commit into `work`/tree. Raises BuildError."""
+        await self._run(
+            session, source, work, [["init", "-q", "tree"], ["-C", "tree", "remote", "add", "origin", _url(source)]]
+        )
+        fetch = ["-C", "tree", "fetch", "-q"]
+        try:
+            await self._run(session, source, work, [[*fetch, "--depth=1", "--no-tags", "--", "origin", commit]])
+        except BuildError:
+            # Not every server gives a commit by its name.
+            everything = "+refs/heads/*:refs/remotes/origin/*"
+            await self._run(session, source, work, [[*fetch, "--tags", "--", "origin", everything]])
+        commands = [["-C", "tree", "checkout", "-q", "-f", commit]]
+        if not source.skip_submodules:
+            commands.append(["-C", "tree", "submodule", "-q", "update", "--init", "--recursive", "--depth=1"])
+        await self._run(session, source, work, commands)
+
+    @asynccontextmanager
+    async def _directory_of_work(self) -> AsyncIterator[Path]:
+        """A directory of git's for the block. What a checkout leaves in it takes a while to remove."""
+        work = self._new_directory()
+        try:
+            yield work
+        finally:
+            await run_to_end(remove_tree, work)
 
     def _new_directory(self) -> Path:
         if shutil.which("git") is None:

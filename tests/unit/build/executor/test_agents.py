@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import stat
+from contextlib import AsyncExitStack
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from darse.build.errors import BuildError
 from darse.build.executor import NoAgents
 from darse.build.executor.agents import forwarded
 from darse.build.graph.operations import SecretMount
+from darse.testing.blocking import on_this_thread
 
 
 class _Agent:
@@ -60,3 +62,12 @@ async def test_a_client_without_agents_has_none() -> None:
     assert not NoAgents().has("default")
     with pytest.raises(BuildError, match="unset ssh forward key default"):
         await NoAgents().connect("default")
+
+
+async def test_a_socket_is_removed_beside_the_event_loop(tmp_path: Path) -> None:
+    async with AsyncExitStack() as stack:
+        path = await stack.enter_async_context(forwarded(_Agent(tmp_path), SecretMount("default"), tmp_path))
+        with on_this_thread(tmp_path) as seen:
+            await stack.aclose()
+    assert not path.parent.exists()
+    assert seen == []

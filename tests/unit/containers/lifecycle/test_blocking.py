@@ -3,58 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any, cast
+from typing import cast
 
 from darse.images import Image
+from darse.testing.blocking import on_this_thread
 from darse.testing.clock import in_fake_time
 from darse.testing.room import container_room
 from darse.wire.host_config import HostConfig, LogConfig
-
-# Of the table of audit events of the Python documentation.
-_CHANGES = frozenset({"os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.chown", "os.chmod", "os.truncate"})
-
-
-class _Watched:
-    """Where the calls of one thread are noted; an audit hook stays for as long as the interpreter."""
-
-    def __init__(self) -> None:
-        self.thread = 0
-        self.below = ""
-        self.seen: list[str] = []
-        self._hooked = False
-
-    def hook(self) -> None:
-        if not self._hooked:
-            self._hooked = True
-            sys.addaudithook(self._called)
-
-    def _called(self, event: str, arguments: tuple[Any, ...]) -> None:
-        if self.thread != threading.get_ident() or (event != "open" and event not in _CHANGES):
-            return
-        path = arguments[0]
-        text = path.decode() if isinstance(path, bytes) else str(path)
-        if text.startswith(self.below):
-            self.seen.append(f"{event} {text}")
-
-
-_WATCHED = _Watched()
-
-
-@contextmanager
-def on_this_thread(below: Path) -> Iterator[list[str]]:
-    """The files and directories below one that this thread opens, makes, renames or removes during the block."""
-    _WATCHED.hook()
-    _WATCHED.seen, _WATCHED.below, _WATCHED.thread = [], str(below), threading.get_ident()
-    try:
-        yield _WATCHED.seen
-    finally:
-        _WATCHED.thread = 0
 
 
 def test_the_watch_sees_what_it_is_for(tmp_path: Path) -> None:
