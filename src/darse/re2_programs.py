@@ -29,7 +29,7 @@ def program(pattern: bytes, **settings: Any) -> Any:
     try:
         return re2.compile(pattern, options)
     except re2.error as error:
-        said = error.args[0].decode("utf-8", "replace") if error.args else "no regular expression"
-        raise InvalidExpression(said) from None
+        message = error.args[0].decode("utf-8", "replace") if error.args else "no regular expression"
+        raise InvalidExpression(message) from None
     finally:
         re2.purge()  # its cache would keep the programs of 128 clients, with what these have learned of texts

@@ -142,8 +142,10 @@ class Api:
             fault = exhausted(error) if isinstance(error, OSError) else None
             if fault is None:
                 _log.exception("%s %s failed", request.method, request.path)
-            said = reason(error) if isinstance(error, OSError) else f"internal error: {type(error).__name__}: {error}"
-            response = self._failed(request, error, 500, said if fault is None else str(fault))
+            message = (
+                reason(error) if isinstance(error, OSError) else f"internal error: {type(error).__name__}: {error}"
+            )
+            response = self._failed(request, error, 500, message if fault is None else str(fault))
         if not response.prepared:
             response.headers.update(HEADERS)
             if self._engine.config.experimental:

@@ -75,17 +75,17 @@ async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bo
         head = f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {kind}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     else:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n"
-    carrier = HijackedConnection(connection, transport, streams)
+    hijacked = HijackedConnection(connection, transport, streams)
     streams.when_let_go(transport.abort)
     # The streams are bounded, so the transport need not keep more than what it could not send.
     transport.set_write_buffer_limits(high=0)
-    transport.set_protocol(carrier)
+    transport.set_protocol(hijacked)
     transport.write(head.encode())
     if early := connection.take_early():
-        carrier.data_received(early)
+        hijacked.data_received(early)
     if connection.input_ended:
-        carrier.eof_received()
-    await carrier.run()
+        hijacked.eof_received()
+    await hijacked.run()
     return response
 
 
@@ -138,7 +138,7 @@ class HijackedConnection(asyncio.Protocol):
         self._input: list[bytes] = []
         self._input_size = 0
         self._input_ended = False
-        self._news = asyncio.Event()
+        self._changed = asyncio.Event()
         self._writable = asyncio.Event()
         self._writable.set()
         self._lost = asyncio.Event()
@@ -171,11 +171,11 @@ class HijackedConnection(asyncio.Protocol):
         if self._input_size >= _INPUT_LIMIT:
             self._transport.pause_reading()
             self._watch_for_hangup()
-        self._news.set()
+        self._changed.set()
 
     def eof_received(self) -> bool:
         self._input_ended = True
-        self._news.set()
+        self._changed.set()
         self._watch_for_hangup()
         return True  # the output goes on
 
@@ -186,8 +186,8 @@ class HijackedConnection(asyncio.Protocol):
 
     async def _carry_input(self) -> None:
         while True:
-            await self._news.wait()
-            self._news.clear()
+            await self._changed.wait()
+            self._changed.clear()
             while self._input:
                 data = b"".join(self._input)
                 self._input.clear()

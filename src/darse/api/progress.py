@@ -53,16 +53,16 @@ _STAGES = {
 }
 
 
-def pull_messages(pull: Operation[PulledImage], wanted: Platform | None = None) -> AsyncGenerator[Message]:
-    """Run the pull of an image, for the platform `wanted` where one was asked for; yield its messages."""
-    return _messages(pull, pull_event, lambda pulled: _pull_result([pulled], pulled.reference.familiar, wanted))
+def pull_messages(pull: Operation[PulledImage], platform: Platform | None = None) -> AsyncGenerator[Message]:
+    """Run the pull of an image, for the platform `platform` where one was asked for; yield its messages."""
+    return _messages(pull, pull_event, lambda pulled: _pull_result([pulled], pulled.reference.familiar, platform))
 
 
 def pull_all_messages(
-    pull: Operation[list[PulledImage]], repository: Reference, wanted: Platform | None = None
+    pull: Operation[list[PulledImage]], repository: Reference, platform: Platform | None = None
 ) -> AsyncGenerator[Message]:
     """Run the pull of all tags of a repository; yield its messages."""
-    return _messages(pull, pull_event, lambda pulled: _pull_result(pulled, repository.familiar_name, wanted))
+    return _messages(pull, pull_event, lambda pulled: _pull_result(pulled, repository.familiar_name, platform))
 
 
 def push_messages(push: Operation[list[PushedTag]]) -> AsyncGenerator[Message]:
@@ -94,14 +94,14 @@ def pull_event(event: TransferEvent) -> Iterable[Message]:
         yield {"status": f"Digest: {event.digest}"}
 
 
-def _pull_result(pulled: list[PulledImage], name: str, wanted: Platform | None) -> Iterable[Message]:
+def _pull_result(pulled: list[PulledImage], name: str, platform: Platform | None) -> Iterable[Message]:
     is_newer = any(one.is_newer for one in pulled)
     yield {"status": f"Status: {'Downloaded newer image' if is_newer else 'Image is up to date'} for {name}"}
     last = pulled[-1] if pulled else None
-    if wanted is not None and last is not None and platforms.distance(wanted, last.image.platform) is None:
+    if platform is not None and last is not None and platforms.distance(platform, last.image.platform) is None:
         yield {
             "status": f"WARNING: image with reference {last.reference.familiar} was found but does not match the "
-            f"specified platform: wanted {wanted}, actual: {last.image.platform}"
+            f"specified platform: wanted {platform}, actual: {last.image.platform}"
         }
 
 

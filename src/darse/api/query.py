@@ -49,8 +49,8 @@ def accepted(request: web.BaseRequest, offers: Sequence[str], default: str) -> s
     """
     ranges: dict[str, float] = {}
     for part in ",".join(request.headers.getall("Accept", [])).split(","):
-        wanted, *parameters = (word.strip().lower() for word in part.split(";"))
-        ranges[wanted] = next((_quality(one) for one in parameters if one.startswith("q=")), 1.0)
+        media_range, *parameters = (word.strip().lower() for word in part.split(";"))
+        ranges[media_range] = next((_quality(one) for one in parameters if one.startswith("q=")), 1.0)
     best, chosen = (0.0, -1), default
     for offer in offers:
         # Of the ranges that an offer is in, the most exact counts.

@@ -78,7 +78,7 @@ class Routes:
         exact = self._exact.get((method, path))
         if exact is not None:
             return exact, {}
-        for wanted, pattern, handler in self._patterns:
-            if wanted == method and (match := pattern.match(path)) is not None:
+        for allowed, pattern, handler in self._patterns:
+            if allowed == method and (match := pattern.match(path)) is not None:
                 return handler, match.groupdict()
         return None

@@ -47,8 +47,8 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
         self._context = context
         self._make_protocol = make_protocol
         self._protocol: asyncio.Protocol | None = None
-        self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._tls = context.wrap_bio(self._incoming, self._outgoing, server_side=True)
+        self._read_bio, self._write_bio = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self._tls = context.wrap_bio(self._read_bio, self._write_bio, server_side=True)
         self._below: asyncio.Transport | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._reading = True
@@ -64,10 +64,10 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """Decrypt."""
-        if self._protocol is None and self._incoming.pending == 0 and data.startswith(_PLAIN_HTTP):
+        if self._protocol is None and self._read_bio.pending == 0 and data.startswith(_PLAIN_HTTP):
             self._refuse_plain()
             return
-        self._incoming.write(data)
+        self._read_bio.write(data)
         if self._protocol is None and not self._shake_hands():
             return
         self._deliver()
@@ -246,6 +246,6 @@ class TLSTransport(asyncio.Transport, asyncio.Protocol):
             self._below.abort()
 
     def _flush(self) -> None:
-        data = self._outgoing.read()
+        data = self._write_bio.read()
         if data and self._below is not None and not self._below.is_closing():
             self._below.write(data)

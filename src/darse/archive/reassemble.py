@@ -17,7 +17,7 @@ from darse.archive.tar_split import TarSplitReader
 
 _PIECE = 256 * 1024
 _GATHER = 128 * 1024
-_AHEAD = 16
+_PREFETCHED = 16
 _FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
 
 
@@ -36,7 +36,7 @@ class Reassembler:
         self._free: SimpleQueue[None] = SimpleQueue()
         self._done = _thread.allocate_lock()
         self._done.acquire()
-        for _ in range(_AHEAD):
+        for _ in range(_PREFETCHED):
             self._free.put(None)
 
     def start(self) -> None:

@@ -35,9 +35,9 @@ XZ = b"\xfd7zXZ\x00"
 BZIP2 = b"BZh"
 PIECE = 256 * 1024
 # Buffers under way between two threads: enough that neither waits for the other's hiccups.
-_AHEAD = 16
+_PREFETCHED = 16
 # And behind a pipe, whose feeder has other layers to bring when this one's archive is through.
-_AHEAD_OF_PIPE = 256
+_PREFETCHED_OF_PIPE = 256
 _OUT = 256 * 1024
 # What a decompressor may want for its history.
 _WINDOW = 128 * 1024 * 1024
@@ -61,14 +61,14 @@ class Stream:
         self._hashed: SimpleQueue[None] = SimpleQueue()
         self._done = _thread.allocate_lock()
         self._done.acquire()
-        for _ in range(_AHEAD_OF_PIPE if self._is_pipe else _AHEAD):
+        for _ in range(_PREFETCHED_OF_PIPE if self._is_pipe else _PREFETCHED):
             self._free.put(None)
             self._hashed.put(None)
 
     def prepare(self) -> None:
         """Load what its format needs, as long as modules can be found: the first bytes tell which."""
-        wanted = 6 if self._size < 0 else min(6, self._size)
-        while len(self._start) < wanted and (more := os.read(self._descriptor, wanted - len(self._start))):
+        missing = 6 if self._size < 0 else min(6, self._size)
+        while len(self._start) < missing and (more := os.read(self._descriptor, missing - len(self._start))):
             self._start += more
         prepare_for(self._start)
 
@@ -120,8 +120,8 @@ class Stream:
         left = self._size - len(self._start) if self._size >= 0 else -1
         piece = self._start
         while left:
-            wanted = PIECE - len(piece)
-            more = os.read(self._descriptor, wanted if left < 0 else min(wanted, left))
+            missing = PIECE - len(piece)
+            more = os.read(self._descriptor, missing if left < 0 else min(missing, left))
             if not more:
                 break
             left -= len(more) if left > 0 else 0

@@ -311,12 +311,12 @@ class Reader:
 
     def _map_before_content(self, entry: Entry) -> Segments:
         text = b""
-        wanted = 1
+        needed = 1
         while True:
             lines = text.split(b"\n")
             if len(lines) > 1:
-                wanted = 1 + 2 * _decimal(lines[0])
-            if len(lines) > wanted:
+                needed = 1 + 2 * _decimal(lines[0])
+            if len(lines) > needed:
                 break
             if len(text) > _SPARSE_MAP or self._left < BLOCK:
                 raise ArchiveRefused(f"the map of the sparse file {entry.path!r} is not whole")
@@ -327,7 +327,7 @@ class Reader:
             text += block
             self._left -= BLOCK
         entry.size = self._left
-        numbers = [_decimal(line) for line in lines[1:wanted]]
+        numbers = [_decimal(line) for line in lines[1:needed]]
         return list(zip(numbers[::2], numbers[1::2], strict=True))
 
 
@@ -412,12 +412,12 @@ def _check(header: bytes, field: bytes) -> None:
     The low half of Adler-32 is that sum, modulo 65521, and 20 times as fast as summing here.
     """
     text = field.strip(b" \0")
-    wanted = int(text, 8) if text.isdigit() and not text.strip(b"01234567") else -1
-    if (zlib.adler32(header) & 0xFFFF) - 1 - sum(field) + 256 - wanted in (0, -65521, 65521, -131042):
+    declared = int(text, 8) if text.isdigit() and not text.strip(b"01234567") else -1
+    if (zlib.adler32(header) & 0xFFFF) - 1 - sum(field) + 256 - declared in (0, -65521, 65521, -131042):
         return
     # Old tars summed signed bytes.
     signed = sum(byte - 256 if byte > 127 else byte for byte in header.replace(field, b" " * 8, 1))
-    if wanted < 0 or signed != wanted:
+    if declared < 0 or signed != declared:
         raise ArchiveRefused("a header's checksum is wrong: this is no tar archive, or a damaged one")
 
 

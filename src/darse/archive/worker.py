@@ -104,9 +104,9 @@ def rebuild(options: dict[str, str], target: int | None) -> dict[str, object]:
     """Rebuild the archive whose tar-split metadata is stdin; return the answer."""
     sandbox.enter(options["directory"], _READ, memory=_MEMORY, open_files=_OPEN_FILES, writable=False)
     reader = tar_split.TarSplitReader(0)
-    rebuilder = Reassembler(reader, target)
-    rebuilder.start()
-    rebuilder.run()
+    reassembler = Reassembler(reader, target)
+    reassembler.start()
+    reassembler.run()
     return {"digest": reader.head.digest.hex(), "length": reader.head.length, "content": reader.head.content}
 
 

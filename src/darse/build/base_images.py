@@ -69,13 +69,13 @@ class BaseImages:
         await asyncio.gather(*self._resolving.values(), return_exceptions=True)
 
     async def _resolve(self, text: str, platform: str) -> ResolvedImage:
-        wanted = platforms.normalized(platforms.parse(platform))
+        requested = platforms.normalized(platforms.parse(platform))
         if is_layout(text):
-            return await self._of_layout(text, wanted)
+            return await self._of_layout(text, requested)
         reference = references.parse(text)
         async with internal_vertex(self._report, f"[internal] load metadata for {reference}") as vertex:
             try:
-                found = await self._find(reference, wanted, vertex)
+                found = await self._find(reference, requested, vertex)
                 document = await self._document(found)
             except EngineError as error:
                 raise BuildError(str(error)) from error

@@ -59,11 +59,11 @@ def encode(definition: Definition, source: ops_pb2.SourceInfo | None = None) -> 
     return made
 
 
-def encoded_operation(definition: Definition, wanted: str) -> ops_pb2.Op | None:
+def encoded_operation(definition: Definition, digest: str) -> ops_pb2.Op | None:
     """One operation of a graph, by its vertex's digest, as `encode` has it; None where the graph has none such."""
     digests: dict[str, str] = {}
     for vertex, operation in _operations(definition, digests):
-        if vertex == wanted:
+        if vertex == digest:
             return operation
         digests[vertex] = _add([], operation)
     return None

@@ -119,5 +119,5 @@ class AttachService:
 
 def _details(container: Container) -> str:
     """What `--details` puts before each line."""
-    told = attributes(container)
-    return ",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(told.items()))
+    event_attributes = attributes(container)
+    return ",".join(f"{quote_plus(name)}={quote_plus(value)}" for name, value in sorted(event_attributes.items()))

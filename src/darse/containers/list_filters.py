@@ -87,19 +87,19 @@ class ContainerFilter:
         )
 
     def _volume_matches(self, container: Container) -> bool:
-        wanted = self._filters.values("volume")
-        return not wanted or any(
-            value in (plan.name, plan.destination, plan.source) for value in wanted for plan in container.record.mounts
+        pattern = self._filters.values("volume")
+        return not pattern or any(
+            value in (plan.name, plan.destination, plan.source) for value in pattern for plan in container.record.mounts
         )
 
     def _network_matches(self, container: Container) -> bool:
-        wanted = self._filters.values("network")
-        if not wanted:
+        pattern = self._filters.values("network")
+        if not pattern:
             return True
         networks = self._settings(container).Networks
         return any(
             value == name or endpoint.NetworkID.startswith(value)
-            for value in wanted
+            for value in pattern
             for name, endpoint in networks.items()
         )
 
@@ -118,8 +118,8 @@ class ContainerFilter:
         return not published or any(_port_matches(value, host_ports) for value in published)
 
 
-def _port_matches(wanted: str, keys: Iterable[str]) -> bool:
-    number, _, protocol = wanted.partition("/")
+def _port_matches(pattern: str, keys: Iterable[str]) -> bool:
+    number, _, protocol = pattern.partition("/")
     first, _, last = number.partition("-")
     low, high = _number(first), _number(last or first)
     for key in keys:

@@ -54,8 +54,8 @@ class TraceStore:
         """
         decoded = {operation.name: operation for operation in self.all_of(container_id, directory)}
         if name is None and decoded:
-            told = [operation for operation in decoded.values() if operation.name not in _ENDINGS]
-            return max(told or decoded.values(), key=lambda operation: operation.started_at_ns)
+            listed = [operation for operation in decoded.values() if operation.name not in _ENDINGS]
+            return max(listed or decoded.values(), key=lambda operation: operation.started_at_ns)
         if name in decoded:
             return decoded[name]
         known = ", ".join(sorted(decoded)) or "none"

@@ -46,8 +46,8 @@ class DatabaseLog:
 
     async def flush(self) -> None:
         """Return when all transactions noted before the call are on the disk. Raises NoSpace and SystemFault."""
-        wanted = self._written
-        while self._flushed < wanted:
+        target = self._written
+        while self._flushed < target:
             if self._flushing is None:
                 self._flushing = asyncio.create_task(self._flush())
                 # Whoever waits is told of an error, too; but perhaps nobody does any more.

@@ -75,7 +75,7 @@ class _Subscription:
         self.ended = False
         self._waiting: deque[tuple[Event, int]] = deque()
         self._size = 0
-        self._news = asyncio.Event()
+        self._available = asyncio.Event()
 
     def offer(self, event: Event, size: int) -> bool:
         """Give it an event of `size` bytes; False when it is too far behind, which ends it."""
@@ -85,21 +85,21 @@ class _Subscription:
             self._waiting.clear()
             self.end()
             return False
-        self._news.set()
+        self._available.set()
         return True
 
     def end(self) -> None:
         """No more comes; what waits is still delivered."""
         self.ended = True
-        self._news.set()
+        self._available.set()
 
     async def take(self) -> Event | None:
         """The next event; None at the end."""
         while not self._waiting:
             if self.ended:
                 return None
-            self._news.clear()
-            await self._news.wait()
+            self._available.clear()
+            await self._available.wait()
         event, size = self._waiting.popleft()
         self._size -= size
         return event
@@ -192,8 +192,8 @@ class EventLog:
         try:
             async for event in _in_turns(logged):
                 yield event
-            while (news := await subscription.take()) is not None:
-                yield news
+            while (batch := await subscription.take()) is not None:
+                yield batch
         finally:
             self._subscribers.discard(subscription)
 

@@ -143,8 +143,8 @@ class Filters:
     def labels(self, labels: Mapping[str, str] | None, *, key: str = "label") -> bool:
         """Whether every label filter (`name` or `name=value`) is met."""
         present = labels or {}
-        for wanted in self.values(key):
-            name, equals, value = wanted.partition("=")
+        for filter_value in self.values(key):
+            name, equals, value = filter_value.partition("=")
             if name not in present or (equals and present[name] != value):
                 return False
         return True

@@ -99,18 +99,18 @@ class ObjectReferences:
 
     def replace_references(self, container_id: str, references: Iterable[ObjectReference], *, running: bool) -> None:
         """Give a container these references instead of those that it has."""
-        wanted = {(one.kind.value, one.object) for one in references}
+        required = {(one.kind.value, one.object) for one in references}
         with self._database.transaction() as connection:
             present = set(
                 connection.execute("SELECT kind, object FROM object_references WHERE container_id = ?", (container_id,))
             )
             connection.executemany(
                 "DELETE FROM object_references WHERE container_id = ? AND kind = ? AND object = ?",
-                [(container_id, *one) for one in present - wanted],
+                [(container_id, *one) for one in present - required],
             )
             connection.executemany(
                 "INSERT INTO object_references VALUES (?, ?, ?, ?)",
-                [(container_id, *one, running) for one in sorted(wanted - present)],
+                [(container_id, *one, running) for one in sorted(required - present)],
             )
             self.set_running(container_id, running=running)
 

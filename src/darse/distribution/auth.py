@@ -137,7 +137,7 @@ class Authenticator:
 
     def _fetch(self, challenge: Challenge, scopes: tuple[str, ...]) -> tuple[str, float]:
         realm, service = challenge.parameters["realm"], challenge.parameters.get("service", "")
-        wanted = scopes or tuple(challenge.parameters.get("scope", "").split())
+        requested = scopes or tuple(challenge.parameters.get("scope", "").split())
         parts = split_url(realm)
         credentials = self._credentials
         if credentials and parts.scheme == "http" and not self._clear_text:
@@ -148,13 +148,13 @@ class Authenticator:
                 "refresh_token": credentials.identity_token,
                 "service": service,
                 "client_id": CLIENT_ID,
-                "scope": " ".join(wanted),
+                "scope": " ".join(requested),
             }
             headers = {"Content-Type": "application/x-www-form-urlencoded"}
             response = self._transport.send("POST", realm, headers, urlencode(form).encode())
         else:
             query: list[tuple[str, str]] = [("service", service)] if service else []
-            query += [("scope", scope) for scope in wanted]
+            query += [("scope", scope) for scope in requested]
             headers = {}
             if credentials:
                 query += [("account", credentials.username), ("client_id", CLIENT_ID), ("offline_token", "true")]
@@ -186,5 +186,5 @@ class Authenticator:
 
 def _key(challenge: Challenge, scopes: tuple[str, ...]) -> str:
     parameters = challenge.parameters
-    wanted = scopes or (parameters.get("scope", ""),)
-    return " ".join((parameters["realm"], parameters.get("service", ""), *wanted))
+    requested = scopes or (parameters.get("scope", ""),)
+    return " ".join((parameters["realm"], parameters.get("service", ""), *requested))

@@ -38,9 +38,9 @@ def error_of(response: RegistryResponse, doing: str) -> RegistryError:
         code, detail = "", ""
     kind = _KINDS.get(status) or (errors.Faulty if status >= _SERVER_FAULTS else errors.RequestRefused)
     kind = _CODES.get(code, kind) if _CLIENT_FAULTS <= status < _SERVER_FAULTS else kind
-    said = detail or _without_document(status, response.reason)
-    error = kind(said if detail and kind in _CODES.values() else f"{doing}: {said}")
-    error.code, error.detail = code, said
+    message = detail or _without_document(status, response.reason)
+    error = kind(message if detail and kind in _CODES.values() else f"{doing}: {message}")
+    error.code, error.detail = code, message
     error.retry_after = retry_after(response.headers.get("Retry-After"))
     return error
 

@@ -58,15 +58,15 @@ def network_request(found: DockerNetwork, *, chosen: bool = True) -> NetworkCrea
 
 def _pools(asked: str, given: str, what: str) -> list[IPAMConfig]:
     """The pools of a family. `given` has what each became; without it, it is what was asked for that counts."""
-    wanted = decoded(asked, list[IPAMPool], what) if asked else []
+    requested = decoded(asked, list[IPAMPool], what) if asked else []
     became = [
         decoded(one.IPAMData, IPAMData, what)
         for one in (decoded(given, list[IPAMPool], what) if given else [])
         if one.IPAMData
     ]
     pools = []
-    for index in range(max(len(wanted), len(became))):
-        pool = wanted[index] if index < len(wanted) else IPAMPool()
+    for index in range(max(len(requested), len(became))):
+        pool = requested[index] if index < len(requested) else IPAMPool()
         real = became[index] if index < len(became) else IPAMData()
         subnet = pool.PreferredPool or real.Pool
         gateway = pool.Gateway or real.Gateway.partition("/")[0]

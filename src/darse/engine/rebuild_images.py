@@ -62,18 +62,18 @@ class ImagesAgain:
         names = self._connection.execute("SELECT reference, target, tagged_ns FROM image_names").fetchall()
         if copy is not None:
             self._made = {one.id: one for one in copy.images}
-            wanted = {one.digest: one for one in self._targets_of(copy)} | (targets if self._is_truth else {})
+            required = {one.digest: one for one in self._targets_of(copy)} | (targets if self._is_truth else {})
             names = names if self._is_truth else list(copy.names)
         else:
-            wanted = {**targets, **self._found(set(targets))}
-        self._write(wanted.values(), names, copy)
+            required = {**targets, **self._found(set(targets))}
+        self._write(required.values(), names, copy)
 
-    def _write(self, wanted: Iterable[Target], names: list[tuple[str, str, int]], copy: ImagesFile | None) -> None:
+    def _write(self, required: Iterable[Target], names: list[tuple[str, str, int]], copy: ImagesFile | None) -> None:
         execute = self._connection.execute
         for table in ("image_names", "image_targets", "images"):
             execute(f"DELETE FROM {table}")  # noqa: S608 - constants
         kept = set()
-        for target in wanted:
+        for target in required:
             variants = tuple(
                 msgspec.structs.replace(one, image_id=self._put_image(one)) if one.image_id else one
                 for one in target.variants

@@ -104,15 +104,15 @@ def host() -> Platform:
     return normalized(Platform(os.uname().machine, "linux"))
 
 
-def distance(wanted: Platform, found: Platform) -> int | None:
-    """How far `found` is from what was `wanted`, both in normal form: 0 is the same, None does not run there."""
-    if (wanted.os, wanted.architecture) != (found.os, found.architecture):
+def distance(requested: Platform, found: Platform) -> int | None:
+    """How far `found` is from what was `requested`, both in normal form: 0 is the same, None does not run there."""
+    if (requested.os, requested.architecture) != (found.os, found.architecture):
         return None
-    if wanted.os_version and found.os_version and wanted.os_version != found.os_version:
+    if requested.os_version and found.os_version and requested.os_version != found.os_version:
         return None
-    asked, there = _level(wanted), _level(found)
+    asked, there = _level(requested), _level(found)
     if asked is None or there is None:
-        return 0 if wanted.variant == found.variant else None
+        return 0 if requested.variant == found.variant else None
     return asked - there if asked >= there else None
 
 

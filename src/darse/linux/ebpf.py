@@ -103,7 +103,7 @@ def load_program(instructions: Sequence[Instruction]) -> int:
     code = b"".join(instructions)
     code_buffer = ctypes.create_string_buffer(code, len(code))
     licence = ctypes.create_string_buffer(b"MIT")
-    said = ctypes.create_string_buffer(_LOG)
+    verifier_log = ctypes.create_string_buffer(_LOG)
     attributes = struct.pack(
         "=IIQQIIQ",
         _BPF_PROG_TYPE_SCHED_CLS,
@@ -112,13 +112,15 @@ def load_program(instructions: Sequence[Instruction]) -> int:
         ctypes.addressof(licence),
         1,
         _LOG,
-        ctypes.addressof(said),
+        ctypes.addressof(verifier_log),
     )
     buffer = ctypes.create_string_buffer(attributes, len(attributes))
     number = _SYSCALLS.get(os.uname().machine, _GENERIC_SYSCALL)
     try:
         descriptor = call("syscall", number, _BPF_PROG_LOAD, buffer, len(attributes))
     except OSError as error:
-        raise OSError(error.errno, error.strerror, said.value.decode(errors="replace")[-200:] or "bpf") from error
+        raise OSError(
+            error.errno, error.strerror, verifier_log.value.decode(errors="replace")[-200:] or "bpf"
+        ) from error
     os.set_inheritable(descriptor, False)
     return descriptor

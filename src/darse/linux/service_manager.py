@@ -75,10 +75,10 @@ async def machine_stops() -> bool:
         _log.warning("whether the machine is taken down is not known: %s", error)
         return False
     try:
-        said, _ = await asyncio.wait_for(process.communicate(), _ANSWER_SECONDS)
+        output, _ = await asyncio.wait_for(process.communicate(), _ANSWER_SECONDS)
     except TimeoutError:
         _log.warning("whether the machine is taken down is not known: systemctl does not answer")
         process.kill()
         await process.wait()
         return False
-    return said.strip() == b"stopping"
+    return output.strip() == b"stopping"

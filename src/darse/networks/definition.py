@@ -95,9 +95,9 @@ def pool_requests(request: NetworkCreate) -> list[tuple[PoolRequest, IPAMConfig]
     asked = []
     for config in ranges(request):
         version = 6 if ":" in config.Subnet else 4
-        wanted = PoolRequest(version=version, subnet=config.Subnet, ip_range=config.IPRange, options=settings)
-        asked.append((wanted, config))
-    there = {wanted.version for wanted, _ in asked}
+        pool_request = PoolRequest(version=version, subnet=config.Subnet, ip_range=config.IPRange, options=settings)
+        asked.append((pool_request, config))
+    there = {pool_request.version for pool_request, _ in asked}
     for version, enabled in ((4, request.EnableIPv4 is not False), (6, bool(request.EnableIPv6))):
         if enabled and version not in there:
             asked.append((PoolRequest(version=version, options=settings), IPAMConfig()))

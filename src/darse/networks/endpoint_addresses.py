@@ -33,26 +33,26 @@ class EndpointAddresses:
         What was given before an error is on the endpoint. Raises InvalidParameter, Forbidden, Conflict, SystemFault.
         """
         asked = settings.IPAMConfig
-        wanted = {4: asked.IPv4Address, 6: asked.IPv6Address} if asked is not None else {4: "", 6: ""}
+        requested = {4: asked.IPv4Address, 6: asked.IPv6Address} if asked is not None else {4: "", 6: ""}
         for version in VERSIONS:
             pools = record.pools_of(version)
-            if wanted[version]:
-                pools = [pool for pool in pools if ipaddress.ip_address(wanted[version]) in pool.network]
+            if requested[version]:
+                pools = [pool for pool in pools if ipaddress.ip_address(requested[version]) in pool.network]
                 if not pools:
-                    raise InvalidParameter(f"no configured subnet contains IP address {wanted[version]}")
+                    raise InvalidParameter(f"no configured subnet contains IP address {requested[version]}")
             if pools:
-                await self._lease(record, endpoint, pools, wanted[version])
+                await self._lease(record, endpoint, pools, requested[version])
         endpoint.link_local = list(asked.LinkLocalIPs or ()) if asked is not None else []
         endpoint.mac = mac or endpoint.mac or _mac(endpoint)
 
-    async def _lease(self, record: NetworkRecord, endpoint: Endpoint, pools: list[SubnetPool], wanted: str) -> None:
+    async def _lease(self, record: NetworkRecord, endpoint: Endpoint, pools: list[SubnetPool], requested: str) -> None:
         """Lease an address from the first of the pools that has one."""
         driver = self.driver(record)
         options = {"com.docker.network.endpoint.macaddress": endpoint.mac} if endpoint.mac else None
         failure: EngineError | None = None
         for pool in pools:
             try:
-                lease = await driver.request_address(pool, wanted, options)
+                lease = await driver.request_address(pool, requested, options)
             except Conflict as error:
                 failure = failure or error
                 continue

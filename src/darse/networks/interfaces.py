@@ -33,10 +33,10 @@ def leads_by_link(endpoint: Endpoint, version: int) -> bool:
     return endpoint.routed_by_link and bool(endpoint.address6 if version == 6 else endpoint.address)
 
 
-def free_name(wanted: str, taken: Collection[str]) -> str:
+def free_name(requested: str, taken: Collection[str]) -> str:
     """The name for an interface: the one that is wanted, or the first `ethN` that is free."""
-    if wanted and wanted not in taken:
-        return wanted
+    if requested and requested not in taken:
+        return requested
     return next(name for name in (f"eth{number}" for number in range(len(taken) + 1)) if name not in taken)
 
 
@@ -78,10 +78,10 @@ def _configure(netns: Netns, endpoint: Endpoint, leads: Collection[int], first: 
         *_routes(endpoint, link),
         *default_routes(endpoint, link, leads),
     ]
-    said = f"{interface} inside: up, {', '.join(map(str, addresses))}"
+    summary = f"{interface} inside: up, {', '.join(map(str, addresses))}"
     if leads:
-        said += f", the way out by {' and '.join(gateway_of(endpoint, one) or interface for one in leads)}"
-    netns.netlink.run(*requests, summary=said)
+        summary += f", the way out by {' and '.join(gateway_of(endpoint, one) or interface for one in leads)}"
+    netns.netlink.run(*requests, summary=summary)
 
 
 def _write_sysctls(thread: NetnsThread, interface: str, parameters: dict[str, str]) -> None:

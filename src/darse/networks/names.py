@@ -64,12 +64,12 @@ def resolv_conf(
     chosen = list(servers) or reachable or list(_FALLBACK)
     # Of several lines the last one counts, resolv.conf(5).
     domains = list(search) or [word for line in _values(host, "search")[-1:] for word in line.split()]
-    wanted = list(options) or [word for line in _values(host, "options") for word in line.split()]
+    options_lines = list(options) or [word for line in _values(host, "options") for word in line.split()]
     lines = [f"nameserver {server}" for server in chosen]
     if domains and domains != ["."]:
         lines.append(f"search {' '.join(domains)}")
-    if wanted:
-        lines.append(f"options {' '.join(wanted)}")
+    if options_lines:
+        lines.append(f"options {' '.join(options_lines)}")
     return ("\n".join(lines) + "\n").encode()
 
 

@@ -72,7 +72,7 @@ class NetnsPool:
         self._connect: Callable[[Netns], str] | None = None
         self._plug_again: Callable[[str], object] | None = None
         self._ready: deque[Prepared] = deque()
-        self._wanted = asyncio.Event()
+        self._refill_needed = asyncio.Event()
         self._on_demand = 0
         self._nobody_waits = asyncio.Event()
         self._nobody_waits.set()
@@ -89,7 +89,7 @@ class NetnsPool:
         self._connect = connect
         self._plug_again = plug_again
         if connect is not None:
-            self._wanted.set()
+            self._refill_needed.set()
             self._refiller = begin_lasting(self._refill(connect), name="netns pool")
 
     def __len__(self) -> int:
@@ -105,9 +105,9 @@ class NetnsPool:
         if self._ready and owner == self._maps:
             prepared = self._ready.popleft()
             if self._ready:
-                asyncio.get_running_loop().call_later(_REFILL_AFTER, self._wanted.set)
+                asyncio.get_running_loop().call_later(_REFILL_AFTER, self._refill_needed.set)
             else:
-                self._wanted.set()
+                self._refill_needed.set()
             self.statistics.taken += 1
             trace.prepared(prepared.steps)
             return prepared
@@ -126,7 +126,7 @@ class NetnsPool:
             self._on_demand -= 1
             if not self._on_demand:
                 self._nobody_waits.set()
-                self._wanted.set()
+                self._refill_needed.set()
 
     def plug_again(self, link: str) -> None:
         """Have a link that was prepared on its bridge, which may have been deleted since. Raises OSError, Conflict."""
@@ -139,7 +139,7 @@ class NetnsPool:
             if prepared.link == link:
                 self._ready.remove(prepared)
                 prepared.netns.close()
-                self._wanted.set()
+                self._refill_needed.set()
                 return True
         return False
 
@@ -198,8 +198,8 @@ class NetnsPool:
 
     async def _refill(self, connect: Callable[[Netns], str]) -> None:
         while not self._closing:
-            await self._wanted.wait()
-            self._wanted.clear()
+            await self._refill_needed.wait()
+            self._refill_needed.clear()
             while len(self._ready) < READY and not self._closing:
                 await self._nobody_waits.wait()
                 try:
@@ -216,7 +216,7 @@ class NetnsPool:
     async def close(self) -> None:
         """Stop, and give back what is prepared."""
         self._closing = True
-        self._wanted.set()
+        self._refill_needed.set()
         self._nobody_waits.set()
         for refiller in (self._refiller, self._names_refiller):
             if refiller is not None:

@@ -226,13 +226,13 @@ class PortMapper:
         """Let UDP clients that sent to these ports while the firewall's table was gone find the containers again."""
         published = list(ports)
         for version in (4, 6):
-            wanted = {
+            targets = {
                 port.host_port: port.container_ip
                 for port in published
                 if port.protocol == "udp" and port.version == version and not port.relayed
             }
-            if wanted:
-                self._delete_flows(partial(_is_led_elsewhere, wanted), f"--orig-port-dst {min(wanted)}", version)
+            if targets:
+                self._delete_flows(partial(_is_led_elsewhere, targets), f"--orig-port-dst {min(targets)}", version)
 
     async def unmap_ports(self, ports: list[PublishedPort]) -> None:
         """Give ports back. The container's record is not to have them any more."""
@@ -268,8 +268,8 @@ class PortMapper:
                 self._ports.release(port, serves=port.relayed and self.relay.serves(port))
         self.relay.drop(port for port in ports if port.relayed)
 
-    def _delete_flows(self, wanted: Callable[[Flow], bool], summary: str, version: int) -> None:
-        self._begin_deleting(partial(Conntrack.delete_udp_flows, wanted=wanted, summary=summary, version=version))
+    def _delete_flows(self, matches: Callable[[Flow], bool], summary: str, version: int) -> None:
+        self._begin_deleting(partial(Conntrack.delete_udp_flows, matches=matches, summary=summary, version=version))
 
     def _begin_deleting(self, delete: Callable[[Conntrack], int]) -> None:
         """Begin to delete flows; `settle` waits for the end. The kernel's table may have a million of them."""

@@ -79,7 +79,7 @@ def host_range(binding: PortBinding) -> range:
 
 
 def requested_bindings(
-    wanted: PortMap, exposed: Iterable[str], *, publish_all: bool
+    requested: PortMap, exposed: Iterable[str], *, publish_all: bool
 ) -> tuple[dict[str, list[PortBinding]], PortMap]:
     """The bindings that are asked for by container port, and the port map of an inspect without them yet."""
     bindings: dict[str, list[PortBinding]] = {}
@@ -89,7 +89,7 @@ def requested_bindings(
         shown[f"{number}/{protocol}"] = None
         if publish_all:
             bindings[f"{number}/{protocol}"] = [PortBinding()]
-    for key, entries in wanted.items():
+    for key, entries in requested.items():
         number, protocol = split_key(key)
         bindings[f"{number}/{protocol}"] = list(entries or [PortBinding()])
     shown.update({key: [] for key in bindings})
@@ -131,20 +131,20 @@ def _host_addresses(asked: str, default: str, target: Target) -> list[tuple[str,
     Without an address, and where the default is any, the binding is for both families. Where nothing leads from IPv6
     to the container, [::] alone stands for any address. Raises SystemFault when it has none of the family.
     """
-    wanted = asked or default or ANY_ADDRESS[4]
-    version: int = ipaddress.ip_address(wanted).version
-    if not asked and ipaddress.ip_address(wanted).is_unspecified:
+    host_ip = asked or default or ANY_ADDRESS[4]
+    version: int = ipaddress.ip_address(host_ip).version
+    if not asked and ipaddress.ip_address(host_ip).is_unspecified:
         return [(ANY_ADDRESS[family], target[family]) for family in (4, 6) if target[family]]
-    if version == 6 and not target[6] and ipaddress.ip_address(wanted).is_unspecified:
-        version, wanted = 4, ANY_ADDRESS[4]
+    if version == 6 and not target[6] and ipaddress.ip_address(host_ip).is_unspecified:
+        version, host_ip = 4, ANY_ADDRESS[4]
     if not asked and not target[version]:
-        version, wanted = 10 - version, ANY_ADDRESS[10 - version]
+        version, host_ip = 10 - version, ANY_ADDRESS[10 - version]
     if not target[version]:
         raise SystemFault(
-            f"cannot publish a port on {wanted}: the container has no IPv{version} address on the network that it "
+            f"cannot publish a port on {host_ip}: the container has no IPv{version} address on the network that it "
             f"leads out by"
         )
-    return [(str(ipaddress.ip_address(wanted)), target[version])]
+    return [(str(ipaddress.ip_address(host_ip)), target[version])]
 
 
 class PortAllocator:
@@ -218,8 +218,8 @@ class PortAllocator:
     def adopt(self, port: PublishedPort, descriptor: int) -> None:
         """Keep a relayed port's socket, of an earlier engine, unless there is one; the descriptor is the callee's."""
         sock = socket.socket(fileno=descriptor)
-        wanted = _key(port) not in self._held and self._has(port.protocol, port.host_ip, port.host_port)
-        if wanted and has_the_port(sock):
+        is_needed = _key(port) not in self._held and self._has(port.protocol, port.host_ip, port.host_port)
+        if is_needed and has_the_port(sock):
             self._held[_key(port)] = sock
         else:
             sock.close()
@@ -252,7 +252,7 @@ class PortAllocator:
 
     def allocate(
         self,
-        wanted: PortMap,
+        requested: PortMap,
         exposed: Iterable[str],
         target: Target,
         *,
@@ -266,11 +266,11 @@ class PortAllocator:
         is the address that the host's IPv6 addresses lead to by the relay, of a container without IPv6; empty for none.
         Raises SystemFault in docker's words when a port is taken; then none is.
         """
-        bindings, shown = requested_bindings(wanted, exposed, publish_all=publish_all)
+        bindings, shown = requested_bindings(requested, exposed, publish_all=publish_all)
         yield
-        wanted_ports = [(key, binding) for key, entries in bindings.items() for binding in entries]
+        requested_ports = [(key, binding) for key, entries in bindings.items() for binding in entries]
         # Those that must be one certain port come first: what is chosen freely must not be one of them.
-        order = sorted(range(len(wanted_ports)), key=lambda place: _freedom(wanted_ports[place][1]))
+        order = sorted(range(len(requested_ports)), key=lambda place: _freedom(requested_ports[place][1]))
         found: dict[int, list[PublishedPort]] = {}
         known: dict[tuple[str, bool], list[tuple[str, str]]] = {}
         # The last port of each range that was asked for: those before it are gone.
@@ -279,7 +279,7 @@ class PortAllocator:
         on_any: set[tuple[str, int, str, str]] = set()
         try:
             for place in order:
-                key, binding = wanted_ports[place]
+                key, binding = requested_ports[place]
                 number, protocol = split_key(key)
                 relays = bool(relayed) and protocol in TYPES
                 addresses = known.get((binding.HostIp, relays))
@@ -288,8 +288,8 @@ class PortAllocator:
                     addresses = self._host_addresses(binding.HostIp, default_ip or self._default_ip, to)
                     known[binding.HostIp, relays] = addresses
                 if binding.HostIp in ANY:
-                    said = (protocol, number, binding.HostPort)
-                    addresses = [one for one in addresses if (*said, one[0]) not in on_any]
+                    specification = (protocol, number, binding.HostPort)
+                    addresses = [one for one in addresses if (*specification, one[0]) not in on_any]
                 if not addresses:
                     continue
                 scope = (protocol, binding.HostIp, binding.HostPort)
@@ -302,7 +302,7 @@ class PortAllocator:
                 yield
             gained: dict[str, list[PortBinding]] = {}
             for place, ports in sorted(found.items()):
-                gained.setdefault(wanted_ports[place][0], []).extend(_bindings(ports))
+                gained.setdefault(requested_ports[place][0], []).extend(_bindings(ports))
                 yield
         except BaseException:
             self._release_all(found.values())

@@ -225,9 +225,9 @@ class NetworkService:
             if record.name in PREDEFINED:
                 refuse_user_defined(settings)
             asked = settings.IPAMConfig
-            for wanted in (asked.IPv4Address, asked.IPv6Address) if asked is not None else ():
-                if wanted and not any(ipaddress.ip_address(wanted) in pool.network for pool in record.pools):
-                    raise InvalidParameter(f"no configured subnet contains IP address {wanted}")
+            for address in (asked.IPv4Address, asked.IPv6Address) if asked is not None else ():
+                if address and not any(ipaddress.ip_address(address) in pool.network for pool in record.pools):
+                    raise InvalidParameter(f"no configured subnet contains IP address {address}")
 
     async def sandbox_create(self, request: SandboxRequest) -> Sandbox:
         """Make a starting container's network stack; see `Sandboxes.create`."""

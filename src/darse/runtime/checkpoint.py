@@ -43,8 +43,8 @@ def dump(runtime: OCIRuntime, container_id: str, monitor_pid: int, directory: Pa
         except subprocess.TimeoutExpired as error:
             raise SystemFault(f"{runtime.name} checkpoint did not end within {_SECONDS} s") from error
     if done.returncode != 0:
-        said = done.stderr.decode(errors="replace").strip().splitlines()
-        reasons = _reasons(directory / _LOG) or said[-1:] or ["it does not say why"]
+        output = done.stderr.decode(errors="replace").strip().splitlines()
+        reasons = _reasons(directory / _LOG) or output[-1:] or ["it does not say why"]
         raise SystemFault(f"{runtime.name} did not checkpoint: {'; '.join(reasons)}")
 
 

@@ -37,10 +37,10 @@ def find_subordinates(text: str) -> Subordinates | None:
 
     Raises InvalidParameter.
     """
-    wanted, colon, group = (DEFAULT_USER, "", "") if text == "default" else text.partition(":")
-    if not wanted or (colon and not group) or ":" in group:
+    user_name, colon, group = (DEFAULT_USER, "", "") if text == "default" else text.partition(":")
+    if not user_name or (colon and not group) or ":" in group:
         raise InvalidParameter(f'invalid user/group specification string "{text}"')
-    user = _user(wanted)
+    user = _user(user_name)
     if user.pw_uid == 0:
         return None
     # Without a group, the group of the user's name.
@@ -108,15 +108,15 @@ def make_default_user(subuid: Path = SUBUID, subgid: Path = SUBGID) -> None:
         shell = ("--no-create-home", "--home-dir", "/nonexistent", "--shell", "/usr/sbin/nologin")
         _administer(f"add the user {DEFAULT_USER}", "useradd", "--system", "--user-group", *shell, DEFAULT_USER)
     names = (DEFAULT_USER, str(pwd.getpwnam(DEFAULT_USER).pw_uid))
-    wanted = [
+    missing = [
         (option, path)
         for option, path in (("--add-subuids", subuid), ("--add-subgids", subgid))
         if not _ranges(path, names)
     ]
-    if wanted:
+    if missing:
         first = first_free(subuid, subgid)
         text = f"{first}-{first + _COUNT - 1}"
-        options = [word for option, _ in wanted for word in (option, text)]
+        options = [word for option, _ in missing for word in (option, text)]
         _administer(f"give {DEFAULT_USER} subordinate ids", "usermod", *options, DEFAULT_USER)
 
 
@@ -138,5 +138,5 @@ def _administer(what: str, program: str, *arguments: str) -> None:
         try:
             subprocess.run(command, check=True, capture_output=True, text=True, timeout=_SECONDS)
         except (OSError, subprocess.SubprocessError) as error:
-            said = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
-            raise SystemFault(f"userns-remap: cannot {what}: {said}") from error
+            message = error.stderr.strip() if isinstance(error, subprocess.CalledProcessError) else str(error)
+            raise SystemFault(f"userns-remap: cannot {what}: {message}") from error

@@ -45,7 +45,7 @@ class RemoteListing:
         self._in_background = in_background
         self._asking: dict[str, _Question] = {}
         # What each has said last, and why the last question was not answered.
-        self._said: dict[str, Volumes] = {}
+        self._last_answers: dict[str, Volumes] = {}
         self._failures: dict[str, PluginError] = {}
 
     async def ask(self) -> tuple[list[VolumeRecord], list[str]]:
@@ -64,7 +64,7 @@ class RemoteListing:
         found = [
             VolumeRecord(one, name, {}, {}, volume.created_ns)
             for name in names
-            for one, volume in self._said.get(name, {}).items()
+            for one, volume in self._last_answers.get(name, {}).items()
         ]
         return found, [warning for name in names if (warning := self._warning(name))]
 
@@ -81,10 +81,10 @@ class RemoteListing:
 
     async def _answer(self, name: str) -> None:
         try:
-            self._said[name] = await self._remote.listed(name)
+            self._last_answers[name] = await self._remote.listed(name)
             self._failures.pop(name, None)
         except NotFound:  # it has gone, or is a plugin of another kind
-            self._said.pop(name, None)
+            self._last_answers.pop(name, None)
             self._failures.pop(name, None)
         except PluginError as error:
             self._failures[name] = error
@@ -93,11 +93,15 @@ class RemoteListing:
             del self._asking[name]
 
     def _warning(self, name: str) -> str:
-        shown = "what it said last is shown" if name in self._said else "those that nobody has used here are missing"
+        shown = (
+            "what it said last is shown"
+            if name in self._last_answers
+            else "those that nobody has used here are missing"
+        )
         if name in self._asking:
             return f"volumes of plugin {name}: it has not answered yet; {shown}"
         failure = self._failures.get(name)
-        is_known = name in self._said or any(record.driver == name for record in self._records.values())
+        is_known = name in self._last_answers or any(record.driver == name for record in self._records.values())
         if failure is None or (isinstance(failure, PluginSilent) and not is_known):
             return ""  # a socket that some program has left behind need not be that of a volume plugin
         return f"volumes of plugin {name}: {failure}; {shown}"

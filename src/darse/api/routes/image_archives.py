@@ -48,9 +48,9 @@ async def save(call: Call) -> web.StreamResponse:
 def _platforms(call: Call) -> list[Platform]:
     if not versions.has(call.version, "images/archives platform"):
         return []
-    wanted = query.platforms_of(call.request)
-    if len(wanted) > 1 and not versions.has(call.version, "several platforms"):
+    requested = query.platforms_of(call.request)
+    if len(requested) > 1 and not versions.has(call.version, "several platforms"):
         raise InvalidParameter(
             "multiple platform parameters are not supported in this API version; use API version 1.52 or later"
         )
-    return wanted
+    return requested

@@ -59,12 +59,12 @@ async def attestations(call: Call) -> web.StreamResponse:
     if not versions.has(call.version, "images/attestations"):
         raise NotFound("page not found")
     request = call.request
-    wanted = query.platforms_of(request)
-    if len(wanted) > 1:
+    requested = query.platforms_of(request)
+    if len(requested) > 1:
         raise InvalidParameter("multiple platform parameters are not supported: give one")
     found = call.engine.images.views.attestations(
         _name(call),
-        wanted[0] if wanted else None,
+        requested[0] if requested else None,
         types=request.query.getall("type", []),
         statements=query.flag(request, "statement"),
     )
@@ -82,12 +82,12 @@ async def tag(call: Call) -> web.StreamResponse:
 async def remove(call: Call) -> web.StreamResponse:
     """Remove a name, and with the last one the image."""
     request = call.request
-    wanted = request.query.getall("platforms", []) if versions.has(call.version, "images/remove platforms") else ()
+    requested = request.query.getall("platforms", []) if versions.has(call.version, "images/remove platforms") else ()
     removed = await call.engine.images.deletion.remove_image(
         _name(call),
         force=query.flag(request, "force"),
         prune=not query.flag(request, "noprune"),
-        platforms=[query.read_platform(text) for text in wanted if text],
+        platforms=[query.read_platform(text) for text in requested if text],
     )
     return json_response(removed)
 

@@ -82,9 +82,9 @@ def excerpt(source: str, filename: str, ranges: Iterable[tuple[int, int]]) -> st
 
 def _padded(first: int, last: int, count: int) -> tuple[int, int]:
     """BuildKit's: a line on each side at a time, until there are enough."""
-    wanted = 4 if first == last else 2
+    enough = 4 if first == last else 2
     padding = 0
-    while padding < wanted:
+    while padding < enough:
         if first > 1:
             first -= 1
             padding += 1

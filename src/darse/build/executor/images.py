@@ -27,17 +27,17 @@ class ImageSources:
 
         Raises BuildError.
         """
-        wanted = _platform(platform)
+        requested = _platform(platform)
         if isinstance(source, OCILayoutSource):
-            return self._of_layout(source, wanted)
+            return self._of_layout(source, requested)
         if source.resolve_mode != "pull":
             try:
-                return _checked(await self._images.ensure_image(source.reference, wanted), source)
+                return _checked(await self._images.ensure_image(source.reference, requested), source)
             except NotFound:
                 pass
             except EngineError as error:
                 raise BuildError(str(error)) from error
-        return _checked(await self._pull(session, source, wanted), source)
+        return _checked(await self._pull(session, source, requested), source)
 
     def _of_layout(self, source: OCILayoutSource, platform: Platform | None) -> Image:
         """An image that came with the build. Raises BuildError."""

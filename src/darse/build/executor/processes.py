@@ -130,8 +130,8 @@ class Processes:
 def _foreign(platform: str) -> str:
     """Why a process of another machine could not run, where nothing emulates that; empty otherwise."""
     here = platforms.host()
-    wanted = platforms.parse(platform) if platform else here
-    if platforms.distance(here, wanted) is not None or has_emulator(wanted.architecture):
+    requested = platforms.parse(platform) if platform else here
+    if platforms.distance(here, requested) is not None or has_emulator(requested.architecture):
         return ""
     return (
         f"the step is for {platform}, and this machine, {here}, has no emulator for it "

@@ -35,8 +35,8 @@ async def send_image(
     unnamed = {**attributes, "name": ""}
     async with exported_for_now(service, unnamed, results, epoch, report, vertex) as exported:
         names = [references.parse_tag(name) for name in named.names]
-        told = response(exported, named.names)
+        response_attributes = response(exported, named.names)
         async with internal_vertex(report, "sending tarball"):
             pieces = service.images.saver.save_as(exported.target.digest, names)
-            await send_archive(session, number, pieces, told)
-    return told
+            await send_archive(session, number, pieces, response_attributes)
+    return response_attributes

@@ -101,10 +101,10 @@ def contexts_for(options: Mapping[str, str], platform: str) -> dict[str, str]:
     found: dict[str, str] = {}
     chosen: dict[str, str] = {}
     for key, value in _with_prefix(options, _CONTEXT).items():
-        name, colons, wanted = key.partition("::")
+        name, colons, of_platform = key.partition("::")
         if not colons:
             found[name] = value
-        elif not platform or str(_platforms(wanted)[0]) == platform:
+        elif not platform or str(_platforms(of_platform)[0]) == platform:
             chosen.setdefault(name, value)
     return found | chosen
 

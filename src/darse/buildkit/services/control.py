@@ -107,8 +107,8 @@ class ControlService(ControlBase):
         """A build, from its request to what it has exported. It ends with the call."""
         request = await request_of(stream)
         with as_status():
-            told = await self._requests.solve(request)
-        await stream.send_message(control_pb2.SolveResponse(ExporterResponse=told))
+            exporter_response = await self._requests.solve(request)
+        await stream.send_message(control_pb2.SolveResponse(ExporterResponse=exporter_response))
 
     async def Status(self, stream: Stream[Any, Any]) -> None:
         """The progress of a build, to its end; of one that has ended what the history has of it."""

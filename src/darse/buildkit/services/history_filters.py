@@ -112,8 +112,8 @@ def _text_condition(field: str, name: str, how: str | None, value: str) -> Condi
 
 
 def _repository(build: BuildSummary, attributes: Mapping[str, str]) -> str:
-    if (told := attributes.get("vcs:source")) is not None:
-        return told
+    if (url := attributes.get("vcs:source")) is not None:
+        return url
     reference = parse_git(build.remote or attributes.get("context", ""))
     if reference is None:
         return ""

@@ -34,7 +34,7 @@ _MOST_LOG = 1 << 20
 
 def status_messages(record: BuildRecord, logs: Sequence[StepLog]) -> Iterator[control_pb2.StatusResponse]:
     """A build that was, as those who followed it have seen it: its steps, and the end of what they said."""
-    said = {one.vertex: one for one in logs}
+    last_logs = {one.vertex: one for one in logs}
     for step in record.steps:
         if step.state in (StepState.NOT_NEEDED, StepState.NOT_REACHED) and not step.begun_ns:
             continue
@@ -44,7 +44,7 @@ def status_messages(record: BuildRecord, logs: Sequence[StepLog]) -> Iterator[co
         begun = timestamp(step.begun_ns or record.summary.begun_ns)
         vertex.started.CopyFrom(begun)
         yield control_pb2.StatusResponse(vertexes=[vertex])
-        if (log := said.get(step.vertex)) is not None:
+        if (log := last_logs.get(step.vertex)) is not None:
             text = (b"[%d bytes clipped]\n" % log.clipped if log.clipped else b"") + log.data
             for start in range(0, len(text), _MOST_LOG):
                 piece = text[start : start + _MOST_LOG]

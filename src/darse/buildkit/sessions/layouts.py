@@ -47,13 +47,13 @@ class SessionLayouts:
         async with self._lock:
             if (digest, platform) in self._here:
                 return
-            wanted = platforms.normalized(platforms.parse(platform))
-            if self._layouts.has(digest, wanted):
+            requested = platforms.normalized(platforms.parse(platform))
+            if self._layouts.has(digest, requested):
                 self._here.add((digest, platform))
                 return
             content = ClientContentStore(self._sessions.find(session) or self._session, f"oci:{name}")
             try:
-                await self._layouts.receive(_archive(content, digest, wanted))
+                await self._layouts.receive(_archive(content, digest, requested))
             except (EngineError, InvalidDocument) as error:
                 raise BuildError(f"{reference}: {error}") from error
             self._here.add((digest, platform))

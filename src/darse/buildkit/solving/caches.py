@@ -35,15 +35,15 @@ async def export_caches(build: ClientBuild, cache: ExportedCache, image_ids: lis
         if place.reference is not None:
             await build.confidences.log_in(place.reference.domain)
     tokens = await service.export_cache(build.places_to, build.confidences.credentials, cache, image_ids, build.report)
-    told: dict[str, str] = {}
+    exporter_response: dict[str, str] = {}
     for place, token in zip((one for one in build.places_to if one.kind == "local"), tokens, strict=True):
         try:
             async with internal_vertex(build.report, f"sending cache to the client's {place.context}"):
-                told["cache.manifest"] = await _send(build, place, token)
+                exporter_response["cache.manifest"] = await _send(build, place, token)
         except BuildError:
             if not place.may_fail:
                 raise
-    return told
+    return exporter_response
 
 
 async def _send(build: ClientBuild, place: CachePlace, token: str) -> str:

@@ -30,7 +30,7 @@ async def image_config(build: FrontendBuild, name: str, platform: Any, mode: str
     except InvalidReference as error:
         raise BuildError(f"invalid reference {name!r}: {error}") from error
     await log_in_for(build.confidences, reference)
-    wanted = platforms.normalized(Platform(platform.Architecture, platform.OS, variant=platform.Variant))
+    requested = platforms.normalized(Platform(platform.Architecture, platform.OS, variant=platform.Variant))
     images = BaseImages(
         build.service.images,
         build.service.registries,
@@ -40,7 +40,7 @@ async def image_config(build: FrontendBuild, name: str, platform: Any, mode: str
         credentials=build.confidences.credentials,
     )
     try:
-        found = await images.resolve(reference, str(wanted if platform.Architecture else platforms.host()))
+        found = await images.resolve(reference, str(requested if platform.Architecture else platforms.host()))
     finally:
         await images.close()
     return ResolvedConfig(found.reference, found.reference.partition("@")[2], json.dumps(found.config).encode())

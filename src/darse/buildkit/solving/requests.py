@@ -100,16 +100,16 @@ class SolveRequests:
             build.places_to = tuple(map(place_of, message.Cache.Exports))
             try:
                 async with build.opened(request):
-                    told, exported = await self._run(build, message, exporters, collected)
+                    exporter_response, exported = await self._run(build, message, exporters, collected)
             except (BuildError, EngineError, GRPCError) as error:
                 attach_error(collected, error, build)
                 raise
             finally:
                 await attach_progress(collected, build.progress)
                 await attach_trace(collected, recorder)
-            collected.response = told
+            collected.response = exporter_response
             recorder.built(BuiltImage(exported))
-        return told
+        return exporter_response
 
     def _request(self, message: Any, exporters: Sequence[Exporter]) -> BuildRequest:
         """What the history says was asked for, with what its session may use."""
@@ -142,7 +142,7 @@ class SolveRequests:
         for (name, reference, solution), one in zip(solved, results, strict=True):
             attach_attestations(collected, name, _recorded_provenance(one, reference, solution))
         inline = any(place.kind == "inline" for place in build.places_to)
-        told: dict[str, str] = {}
+        exporter_response: dict[str, str] = {}
         cache = None
         if build.places_to:
             cache = await results_of(self._service.executor, build.lease, [solution for _, _, solution in solved])
@@ -152,13 +152,15 @@ class SolveRequests:
             await self._export(build, exporter, number, solved, results) for number, exporter in enumerate(exporters)
         ]
         for response in responses:
-            told |= response
+            exporter_response |= response
         await attach_results(self._service, collected, responses)
-        image = told.get("containerimage.config.digest") or told.get("containerimage.digest", "")
+        image = exporter_response.get("containerimage.config.digest") or exporter_response.get(
+            "containerimage.digest", ""
+        )
         if cache is not None:
-            ids = [image] if "containerimage.config.digest" in told else []
-            told |= await export_caches(build, cache, ids)
-        return told, image
+            ids = [image] if "containerimage.config.digest" in exporter_response else []
+            exporter_response |= await export_caches(build, cache, ids)
+        return exporter_response, image
 
     async def _result(self, build: ClientBuild, message: Any) -> BuildResult:
         if getattr(message.Definition, "def"):

@@ -88,10 +88,10 @@ async def stat_file(read: ReadTree, path: str) -> Stat:
     """The attributes of a file; of a symbolic link those of what it leads to, as BuildKit has it. Raises BuildError."""
 
     def work(root: int) -> Stat:
-        wanted = clean(path.lstrip("/")) or "."
-        descriptor = open_in_root(root, wanted, os.O_PATH)
+        requested = clean(path.lstrip("/")) or "."
+        descriptor = open_in_root(root, requested, os.O_PATH)
         try:
-            return _described(wanted.rpartition("/")[2], os.fstat(descriptor))
+            return _described(requested.rpartition("/")[2], os.fstat(descriptor))
         finally:
             os.close(descriptor)
 

@@ -47,9 +47,9 @@ class MessageRun(NamedTuple):
 class StreamBuffer(Buffer):
     """Of one stream; one task reads it."""
 
-    def __init__(self, give_back: Callable[[int], None]) -> None:
-        super().__init__(give_back)
-        self._give_back = give_back
+    def __init__(self, on_consumed: Callable[[int], None]) -> None:
+        super().__init__(on_consumed)
+        self._on_consumed = on_consumed
         self._data = bytearray()
         self._start = 0
         self._is_over = False
@@ -126,7 +126,7 @@ class StreamBuffer(Buffer):
         if due >= _CREDIT:
             self._owed -= due
             self._due = 0
-            self._give_back(due)
+            self._on_consumed(due)
 
     def unacked_size(self) -> int:
         """What the peer is to get back once nobody reads any more."""

@@ -65,17 +65,17 @@ async def ensure_images(
     names = [name for name in services if project.services[name].provider is None]
     there = await images_of(session, names)
     built = [name for name in names if _is_built(project.services[name], policy, build)]
-    wanted: dict[str, list[str]] = {}
+    requested: dict[str, list[str]] = {}
     for name in names:
         if name not in built and _is_pulled(name, project.services[name], policy, name in there):
-            wanted.setdefault(image_name(project, name), []).append(name)
+            requested.setdefault(image_name(project, name), []).append(name)
     can_fail = {
         image
-        for image, users in wanted.items()
+        for image, users in requested.items()
         if users[0] in there or (build != NEVER and any(project.services[one].build is not None for one in users))
     }
-    await together(_pull_for(session, image, users[0], quiet, image in can_fail) for image, users in wanted.items())
-    if wanted and not session.dry_run:
+    await together(_pull_for(session, image, users[0], quiet, image in can_fail) for image, users in requested.items())
+    if requested and not session.dry_run:
         there = await images_of(session, names)
     missing = [name for name in names if project.services[name].build is not None and name not in there]
     if missing and build == NEVER:

@@ -33,8 +33,8 @@ def of_services(
     for name in services:
         if name not in known:
             raise ComposeError(f"no such service: {name}")
-    wanted = services or (session.project.services if session.project is not None else known)
-    return [one for one in found if one.service in wanted]
+    requested = services or (session.project.services if session.project is not None else known)
+    return [one for one in found if one.service in requested]
 
 
 async def in_order(

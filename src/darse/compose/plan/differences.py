@@ -108,25 +108,25 @@ def differences(
     desired: CreateRequest, actual: ContainerInspect, image: Mapping[str, Any]
 ) -> list[AttributeDifference]:
     """What differs, attribute by attribute. `image` is `Config` of the image that the container is of."""
-    wanted, config = _plain(desired), _plain(actual.Config)
-    host, wanted_host = _plain(actual.HostConfig), wanted["HostConfig"]
+    required, config = _plain(desired), _plain(actual.Config)
+    host, required_host = _plain(actual.HostConfig), required["HostConfig"]
     found = [
-        *_mapping("environment", _variables(wanted), _variables(config), _variables(image)),
-        *_mapping("labels", _labels(wanted), _labels(config), image.get("Labels") or {}),
+        *_mapping("environment", _variables(required), _variables(config), _variables(image)),
+        *_mapping("labels", _labels(required), _labels(config), image.get("Labels") or {}),
     ]
     for member, attribute in _CONFIG.items():
-        inherited = image.get(member) if member != "Cmd" or not wanted.get("Entrypoint") else None
-        found += _one(attribute, config.get(member), wanted.get(member) or inherited)
+        inherited = image.get(member) if member != "Cmd" or not required.get("Entrypoint") else None
+        found += _one(attribute, config.get(member), required.get(member) or inherited)
     for member, attribute in _OWN_CONFIG.items():
-        found += _one(attribute, config.get(member), wanted.get(member))
-    if wanted.get("Hostname"):
-        found += _one("hostname", config.get("Hostname"), wanted["Hostname"])
+        found += _one(attribute, config.get(member), required.get(member))
+    if required.get("Hostname"):
+        found += _one("hostname", config.get("Hostname"), required["Hostname"])
     for member, attribute in _HOST.items():
-        found += _one(attribute, host.get(member), wanted_host.get(member))
+        found += _one(attribute, host.get(member), required_host.get(member))
     for member, attribute in _FILLED.items():
-        if _trimmed(wanted_host.get(member)):
-            found += _one(attribute, host.get(member), wanted_host[member])
-    found += _networks(wanted, actual)
+        if _trimmed(required_host.get(member)):
+            found += _one(attribute, host.get(member), required_host[member])
+    found += _networks(required, actual)
     return list({one.path: one for one in found}.values())
 
 
@@ -144,12 +144,12 @@ def _labels(config: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _mapping(
-    attribute: str, wanted: Mapping[str, str], there: Mapping[str, str], image: Mapping[str, str]
+    attribute: str, required: Mapping[str, str], there: Mapping[str, str], image: Mapping[str, str]
 ) -> Iterator[AttributeDifference]:
     """Entries that differ; one that only the image has is no entry of the service."""
-    for key in sorted(wanted.keys() | there.keys()):
+    for key in sorted(required.keys() | there.keys()):
         before = there.get(key)
-        after = wanted.get(key, image.get(key))
+        after = required.get(key, image.get(key))
         if before != after:
             yield AttributeDifference((attribute, key), before, after)
 
@@ -171,8 +171,8 @@ def _trimmed(value: Any) -> Any:
     return value or None
 
 
-def _networks(wanted: Mapping[str, Any], actual: ContainerInspect) -> Iterator[AttributeDifference]:
-    endpoints = wanted["NetworkingConfig"].get("EndpointsConfig")
+def _networks(required: Mapping[str, Any], actual: ContainerInspect) -> Iterator[AttributeDifference]:
+    endpoints = required["NetworkingConfig"].get("EndpointsConfig")
     if not endpoints:
         return
     there = set(actual.NetworkSettings.Networks)

@@ -199,8 +199,8 @@ class ExecService:
             # It may have been paused since this was asked for.
             self._running(container.id)
             shape = _shape(container, one.record.config, attached=attached)
-            ahead = await self._pool.take(one.record.id, shape)
-            run = functools.partial(self._launch_blocking, one, container, shape, ahead)
+            prestarted = await self._pool.take(one.record.id, shape)
+            run = functools.partial(self._launch_blocking, one, container, shape, prestarted)
             try:
                 launched, connection = await executors.launch.run(run)
             except (CreateFailed, MonitorExited, OSError) as error:
@@ -214,17 +214,17 @@ class ExecService:
         one.begun.set()
         # It runs, so it is watched, whatever befalls what follows.
         monitor = self._dependencies.monitor.hold(launched.monitor_pid)
-        one.watcher = asyncio.create_task(self._watch(one, monitor, launched.last_word, shape))
+        one.watcher = asyncio.create_task(self._watch(one, monitor, launched.exit_pipe, shape))
         if connection is not None:
             one.hub.connect(connection)
         self._save(one)
 
     def _launch_blocking(
-        self, one: Exec, container: Container, shape: ExecKey, ahead: ExecLaunch | None
+        self, one: Exec, container: Container, shape: ExecKey, prestarted: ExecLaunch | None
     ) -> tuple[CreateResult, socket.socket | None]:
         runtime = self._dependencies.runtime_of(container)
         null = self._dependencies.null
-        launch = ahead or ExecLaunch(runtime, one.bundle, shape.stdio, attach=shape.attach, null=null)
+        launch = prestarted or ExecLaunch(runtime, one.bundle, shape.stdio, attach=shape.attach, null=null)
         try:
             check_launchable((one.record.config.Cmd or [""])[0], one.record.config.WorkingDir)
             process = msgspec.json.encode(self._process(container, one.record.config))
@@ -377,10 +377,10 @@ class ExecService:
     def removed(self, container: Container) -> None:
         """`delete_execs_of` is called for that."""
 
-    async def _watch(self, one: Exec, monitor: HeldProcess, last_word: int = -1, shape: ExecKey | None = None) -> None:
+    async def _watch(self, one: Exec, monitor: HeldProcess, exit_pipe: int = -1, shape: ExecKey | None = None) -> None:
         one.monitor = monitor
-        if last_word >= 0:
-            await conmon.wait_exit_notification(last_word)
+        if exit_pipe >= 0:
+            await conmon.wait_exit_notification(exit_pipe)
             exit_ = conmon.read_exit(one.bundle)
             if exit_ is not None:
                 self._finish(one, exit_.code)

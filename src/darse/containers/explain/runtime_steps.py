@@ -74,7 +74,7 @@ def with_asked(steps: list[Step], spec: dict[str, Any], group: ControlGroup) -> 
     for step in steps:
         found.append(step)
         if step.summary == CREATES:
-            found += (Step(kind, said, command, step.begin_ns, 0) for kind, said, command in asked(spec, group))
+            found += (Step(kind, summary, command, step.begin_ns, 0) for kind, summary, command in asked(spec, group))
     return found
 
 

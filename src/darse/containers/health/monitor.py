@@ -119,12 +119,12 @@ class HealthMonitor:
             container.id, functools.partial(self._save, container, after if after != before else "")
         )
 
-    def _save(self, container: Container, news: str) -> None:
+    def _save(self, container: Container, health_status: str) -> None:
         dependencies = self._dependencies
         with dependencies.database.transaction(durable=False):
             dependencies.store.save_state(container)
-            if news:
-                dependencies.publish(container, f"health_status: {news}")
+            if health_status:
+                dependencies.publish(container, f"health_status: {health_status}")
 
 
 class _Output:

@@ -252,8 +252,8 @@ class _Run:
         )
         devices: Sequence[cdi.Edits] = ()
         if request.devices:
-            wanted = [DeviceRequest(Driver=cdi.DRIVER, DeviceIDs=list(request.devices))]
-            devices = cdi.Catalogue(dependencies.config.cdi_directories).edits(wanted)
+            device_requests = [DeviceRequest(Driver=cdi.DRIVER, DeviceIDs=list(request.devices))]
+            devices = cdi.Catalogue(dependencies.config.cdi_directories).edits(device_requests)
         return Bundle(self._files.bundle, self._runtime, self._mapping, inputs, devices=devices)
 
     @property

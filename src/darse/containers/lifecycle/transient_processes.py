@@ -206,7 +206,7 @@ class _Exec:
             if self._stopping:
                 self.stop()
             self._request.opened(running)
-            await conmon.wait_exit_notification(launched.last_word)
+            await conmon.wait_exit_notification(launched.exit_pipe)
             end = await conmon.ended(monitor, bundle)
             await self._drained.wait()
         finally:

@@ -77,9 +77,9 @@ class ContainerUpdates:
         async with dependencies.locks.hold(container.id):
             if container.state.status is Status.REMOVING:
                 raise _cannot(container, Conflict('container is marked for removal and cannot be "update"'))
-            wanted, warnings = self._checked(request)
+            requested, warnings = self._checked(request)
             try:
-                host = merged(container.record.host, wanted)
+                host = merged(container.record.host, requested)
             except EngineError as error:
                 raise _cannot(container, error) from error
             with dependencies.traces.record("update", container.id):
@@ -101,16 +101,16 @@ class ContainerUpdates:
         values = {
             name: getattr(request, name) for name in (*_LIMITS, *_OF_DEVICES, "PidsLimit", "RestartPolicy", *_IGNORED)
         }
-        wanted = HostConfig(**values)
-        validate.check_restart(wanted)
+        requested = HostConfig(**values)
+        validate.check_restart(requested)
         warnings: list[str] = []
-        check_resources(wanted, self._dependencies.facts, warnings, update=True)
+        check_resources(requested, self._dependencies.facts, warnings, update=True)
         warnings += [
             f"{name} is fixed when a container is created: it was not updated."
             for name in _FIXED
             if getattr(request, name)
         ]
-        return wanted, warnings
+        return requested, warnings
 
     async def _apply(self, container: Container, host: HostConfig) -> None:
         dependencies = self._dependencies
@@ -142,7 +142,7 @@ class ContainerUpdates:
         self._mark_file(container).unlink(missing_ok=True)
 
 
-def merged(host: HostConfig, wanted: HostConfig) -> HostConfig:
+def merged(host: HostConfig, requested: HostConfig) -> HostConfig:
     """A host configuration with the limits of another that has only those to change.
 
     Raises Conflict, in docker's words, and InvalidParameter for what contradicts itself in the end.
@@ -153,20 +153,20 @@ def merged(host: HostConfig, wanted: HostConfig) -> HostConfig:
         ("CpuPeriod", "NanoCpus", "CPU Period cannot be updated as NanoCPUs has already been set"),
         ("CpuQuota", "NanoCpus", "CPU Quota cannot be updated as NanoCPUs has already been set"),
     ):
-        if getattr(wanted, theirs) > 0 and getattr(host, ours) > 0:
+        if getattr(requested, theirs) > 0 and getattr(host, ours) > 0:
             raise Conflict(f"Conflicting options: {text}")
-    if 0 < host.MemorySwap < wanted.Memory and wanted.MemorySwap == 0:
+    if 0 < host.MemorySwap < requested.Memory and requested.MemorySwap == 0:
         raise Conflict(
             "Memory limit should be smaller than already set memoryswap limit, update the memoryswap at the same time"
         )
-    given = {name: value for name in _LIMITS if (value := getattr(wanted, name))}
-    given |= {name: value or None for name in _OF_DEVICES if (value := getattr(wanted, name)) is not None}
-    if wanted.PidsLimit is not None:
-        given["PidsLimit"] = max(wanted.PidsLimit, 0)  # any negative number means no limit, as 0 does
-    if wanted.RestartPolicy.Name:
-        if host.AutoRemove and wanted.RestartPolicy.Name != "no":
+    given = {name: value for name in _LIMITS if (value := getattr(requested, name))}
+    given |= {name: value or None for name in _OF_DEVICES if (value := getattr(requested, name)) is not None}
+    if requested.PidsLimit is not None:
+        given["PidsLimit"] = max(requested.PidsLimit, 0)  # any negative number means no limit, as 0 does
+    if requested.RestartPolicy.Name:
+        if host.AutoRemove and requested.RestartPolicy.Name != "no":
             raise Conflict("Restart policy cannot be updated because AutoRemove is enabled for the container")
-        given["RestartPolicy"] = wanted.RestartPolicy
+        given["RestartPolicy"] = requested.RestartPolicy
     result = msgspec.structs.replace(host, **given)
     if result.MemorySwap > 0 and not result.Memory:
         raise InvalidParameter("You should always set the Memory limit when using Memoryswap limit, see usage")

@@ -33,18 +33,18 @@ class Endpoints:
         configured = record.endpoints or (
             {record.host.NetworkMode: EndpointSettings()} if record.host.NetworkMode in ("host", "none") else {}
         )
-        for name, wanted in configured.items():
+        for name, requested in configured.items():
             network = self._dependencies.networks.store.by_name(name)
-            settings.Networks[name] = msgspec.structs.replace(wanted, NetworkID=network.id if network else "")
+            settings.Networks[name] = msgspec.structs.replace(requested, NetworkID=network.id if network else "")
         if sandbox is None or not container.state.alive:
             return settings
         settings.SandboxID = sandbox.sandbox_id
         settings.SandboxKey = f"/proc/{container.state.pid}/ns/net"
         settings.Ports = sandbox.ports
         for endpoint in sandbox.endpoints:
-            wanted = settings.Networks.get(endpoint.network_name, EndpointSettings())
+            requested = settings.Networks.get(endpoint.network_name, EndpointSettings())
             settings.Networks[endpoint.network_name] = msgspec.structs.replace(
-                wanted,
+                requested,
                 NetworkID=endpoint.network_id,
                 EndpointID=endpoint.endpoint_id,
                 Gateway=endpoint.gateway,

@@ -44,13 +44,13 @@ class Links:
     def __init__(self, dependencies: Dependencies) -> None:
         self._dependencies = dependencies
 
-    def resolve(self, wanted: Iterable[str], mode: str) -> list[ContainerLink]:
+    def resolve(self, requested: Iterable[str], mode: str) -> list[ContainerLink]:
         """Find the targets of a creation's links; `mode` is its network mode. Raises InvalidParameter.
 
         On the default bridge they must be there. On other networks a link is a name, which may come true later.
         """
         links: dict[ContainerLink, None] = {}
-        for text in wanted:
+        for text in requested:
             target, alias = parse_link(text)
             try:
                 found = self._dependencies.store.get(target)

@@ -174,7 +174,7 @@ def read_file(path: Path, *, must_exist: bool, may_be_pipe: bool = False) -> dic
         )
     for key, value in document.items():
         if not _fits(BY_KEY[key], value):
-            raise InvalidParameter(f"{complaint}{key}: must be {_WANTED[BY_KEY[key].kind]}, not {json.dumps(value)}")
+            raise InvalidParameter(f"{complaint}{key}: must be {_EXPECTED[BY_KEY[key].kind]}, not {json.dumps(value)}")
     return document
 
 
@@ -194,7 +194,7 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return document
 
 
-_WANTED = {
+_EXPECTED = {
     "text": "a string",
     "flag": "true or false",
     "number": "a number",

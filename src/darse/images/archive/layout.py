@@ -126,8 +126,8 @@ def blob_name(digest: str) -> str:
     return f"blobs/{algorithm}/{encoded}"
 
 
-def find_targets(contents: Contents, wanted: Sequence[Platform] = ()) -> list[ArchiveTarget]:
-    """List what an archive has, of each target only the images of the platforms `wanted`.
+def find_targets(contents: Contents, requested: Sequence[Platform] = ()) -> list[ArchiveTarget]:
+    """List what an archive has, of each target only the images of the platforms `requested`.
 
     Raises InvalidParameter, also when a platform is not there.
 
@@ -150,7 +150,7 @@ def find_targets(contents: Contents, wanted: Sequence[Platform] = ()) -> list[Ar
             "use import)"
         )
     found = [_of_this_system(one) for one in found]
-    return [_of_platforms(one, wanted) for one in found] if wanted else found
+    return [_of_platforms(one, requested) for one in found] if requested else found
 
 
 def parents_of(contents: Contents) -> dict[str, str]:
@@ -175,9 +175,9 @@ def _of_this_system(target: ArchiveTarget) -> ArchiveTarget:
     return target._replace(images=[one for one, system in zip(target.images, systems, strict=True) if system == own])
 
 
-def _of_platforms(target: ArchiveTarget, wanted: Sequence[Platform]) -> ArchiveTarget:
+def _of_platforms(target: ArchiveTarget, requested: Sequence[Platform]) -> ArchiveTarget:
     there = [parse_config(image.config).platform for image in target.images]
-    for platform in wanted:
+    for platform in requested:
         if not any(platforms.distance(platform, one) == 0 for one in there):
             raise InvalidParameter(
                 f"image {', '.join(target.names) or 'without a name'} was found in the archive but does not provide "
@@ -186,7 +186,7 @@ def _of_platforms(target: ArchiveTarget, wanted: Sequence[Platform]) -> ArchiveT
     suiting = [
         image
         for image, its in zip(target.images, there, strict=True)
-        if any(platforms.distance(platform, its) == 0 for platform in wanted)
+        if any(platforms.distance(platform, its) == 0 for platform in requested)
     ]
     return target._replace(images=suiting)
 

@@ -51,13 +51,13 @@ def _history(step: Step) -> Step:
     container = step.get("container_config")
     command = container.get("Cmd") if isinstance(container, dict) else None
     words = [word for word in command or [] if isinstance(word, str)]
-    told = {
+    fields = {
         "created": _text(step, "created"),
         "created_by": " ".join(words),
         "author": _text(step, "author"),
         "comment": _text(step, "comment"),
     }
-    return {key: value for key, value in told.items() if value}
+    return {key: value for key, value in fields.items() if value}
 
 
 def _text(step: Step, key: str) -> str:

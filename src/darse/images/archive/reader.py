@@ -45,7 +45,7 @@ _LAYERS = 4096
 # Bytes of the body that go to the thread at once, and how many batches may be queued: a client's pieces are small, and
 # each switch of threads costs as much as copying one.
 _BATCH = 256 * 1024
-_AHEAD = 8
+_PREFETCHED = 8
 # Layers that are unpacked at once: one arrives while those before it finish.
 _WORKERS = 3
 _DIGEST_IN_NAME = re.compile(r"(?:\A|/)([0-9a-f]{64})(?:\.tar)?\Z")
@@ -138,7 +138,7 @@ class ArchiveReader:
 
     async def _read_pieces(self, body: AsyncIterator[bytes], report: Report) -> None:
         pieces: SimpleQueue[list[bytes] | None] = SimpleQueue()
-        free = asyncio.Semaphore(_AHEAD)
+        free = asyncio.Semaphore(_PREFETCHED)
         thread = asyncio.create_task(executors.storage.run(self._read_all, self._dequeued(pieces, free)))
         # A thread that fails makes no more room in the queue, and this loop would wait for room forever.
         thread.add_done_callback(lambda _: free.release())

@@ -96,8 +96,8 @@ class ContentStore:
 
     async def read_documents(self, digests: Iterable[str]) -> dict[str, bytes]:
         """Return small blobs by their digests. Raises NotFound."""
-        wanted = list(dict.fromkeys(digests))
-        return await executors.storage.run(lambda: {digest: self.read(digest) for digest in wanted})
+        required = list(dict.fromkeys(digests))
+        return await executors.storage.run(lambda: {digest: self.read(digest) for digest in required})
 
     # Writing
 

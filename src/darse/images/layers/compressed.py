@@ -55,11 +55,11 @@ class CompressedDigests:
 
     def retain(self, diff_ids: Iterable[str]) -> None:
         """Remove the blobs of all layers except these."""
-        wanted = set(diff_ids)
+        requested = set(diff_ids)
         gone = [
             (diff_id,)
             for (diff_id,) in self._state.rows("SELECT DISTINCT diff_id FROM layer_blobs")
-            if diff_id not in wanted
+            if diff_id not in requested
         ]
         if gone:
             with self._state.transaction() as connection:

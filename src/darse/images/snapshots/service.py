@@ -191,8 +191,8 @@ class SnapshotService:
 
     def using_layers(self, chain_ids: Iterable[str]) -> list[str]:
         """The ids of the containers on one of these layers."""
-        wanted = set(chain_ids)
-        return [one for one, chain in self._chains() if not wanted.isdisjoint(chain)]
+        requested = set(chain_ids)
+        return [one for one, chain in self._chains() if not requested.isdisjoint(chain)]
 
     def _chains(self) -> Iterator[tuple[str, list[str]]]:
         rows = self._state.rows("SELECT container_id, chain FROM snapshots")

@@ -113,11 +113,11 @@ class Puller:
         except RegistryError as error:
             raise registry_errors.of_pull(error, repository) from error
 
-    async def _pull_builtin(self, reference: Reference, wanted: Platform, report: Report) -> PulledImage:
+    async def _pull_builtin(self, reference: Reference, platform: Platform, report: Report) -> PulledImage:
         """The images that come with darse are in no registry."""
         with self._images.pulls.record(reference.familiar) as operation:
             with step(operation, "layer", "assemble the image from the host's busybox, unless it is there"):
-                image = await self._images.ensure_image(str(reference), wanted)
+                image = await self._images.ensure_image(str(reference), platform)
             operation.subject = image.manifest.digest
         report(PullStarted(reference))
         pulled = PulledImage(reference, image, image.manifest.digest, is_newer=False)

@@ -125,8 +125,8 @@ class Pusher:
         tagged = sorted((one for one in present if one.name == name.name and one.tag), key=lambda one: one.tag)
         if not tagged:
             raise NotFound(f"An image does not exist locally with the tag: {name.familiar_name}")
-        wanted = [name] if name.tag else tagged
-        found = [(one, target) for one in wanted if (target := store.named(one)) is not None]
+        requested = [name] if name.tag else tagged
+        found = [(one, target) for one in requested if (target := store.named(one)) is not None]
         if not found:
             raise NotFound(f"tag does not exist: {name.familiar}")
         return found

@@ -32,7 +32,7 @@ class Resolved(NamedTuple):
         return self.manifest.layers
 
 
-def resolve(repository: Repository, reference: str, wanted: Platform) -> Resolved:
+def resolve(repository: Repository, reference: str, platform: Platform) -> Resolved:
     """Fetch what `reference` names, through indexes to the manifest for a platform. Raises RegistryError."""
     target = repository.manifest(reference)
     others: dict[str, Document] = {}
@@ -41,7 +41,7 @@ def resolve(repository: Repository, reference: str, wanted: Platform) -> Resolve
         if isinstance(read, Manifest):
             manifests.check_is_image(read)
             return Resolved(target, type_of(target, manifests.parse(target)), others, read)
-        document = repository.described(choose(read.manifests, wanted))
+        document = repository.described(choose(read.manifests, platform))
         others[document.digest] = document
         read = manifests.parse(document)
     raise Untrustworthy(f"indexes are nested more than {_NESTING} deep")
@@ -52,14 +52,14 @@ def config_of(repository: Repository, manifest: Manifest) -> bytes:
     return repository.small_blob(manifest.config, CONFIG_LIMIT)
 
 
-def choose(manifests: list[Descriptor], wanted: Platform) -> Descriptor:
+def choose(manifests: list[Descriptor], platform: Platform) -> Descriptor:
     """The entry of an index that suits best, the first among equals. Raises UnsupportedContent in docker's words."""
     best: tuple[int, Descriptor] | None = None
     for one in manifests:
         found = platforms.of_descriptor(one.platform)
         if found is None:
             continue
-        distance = platforms.distance(wanted, found)
+        distance = platforms.distance(platform, found)
         if distance is not None and (best is None or distance < best[0]):
             best = (distance, one)
     if best is not None:
@@ -67,4 +67,4 @@ def choose(manifests: list[Descriptor], wanted: Platform) -> Descriptor:
     nameless = [one for one in manifests if one.platform is None]
     if len(manifests) == len(nameless) == 1:
         return nameless[0]  # an index around one image, as tools write it that know no platforms
-    raise UnsupportedContent(f"no matching manifest for {wanted} in the manifest list entries")
+    raise UnsupportedContent(f"no matching manifest for {platform} in the manifest list entries")

@@ -80,9 +80,9 @@ def is_mount_point(path: Path) -> bool:
     identity of the mount that `path` leads to (mnt_id of proc(5)) tells them apart. What is mounted is not asked: it
     may be a file server that does not answer. Nothing is mounted at a symbolic link.
     """
-    wanted = str(path.parent.resolve() / path.name)
+    resolved = str(path.parent.resolve() / path.name)
     try:
-        descriptor = os.open(wanted, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(resolved, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC)
     except FileNotFoundError:
         return False
     try:
@@ -92,7 +92,7 @@ def is_mount_point(path: Path) -> bool:
         os.close(descriptor)
     with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as table:
         fields = (line.split(" ", 5) for line in table)
-        return any(one[0] == identity and _unescape(one[4]) == wanted for one in fields)
+        return any(one[0] == identity and _unescape(one[4]) == resolved for one in fields)
 
 
 def mount_points() -> set[str]:
@@ -140,10 +140,10 @@ def change_file_system(target: Path, add: frozenset[str], remove: frozenset[str]
     dash = fields.index("-")
     flags = sum(flag for name, flag in _FLAG_NAMES.items() if name in fields[5].split(","))
     options = [word for word in fields[dash + 3].strip().split(",") if word not in ("rw", "ro")]
-    wanted = [word for word in options if word not in remove] + sorted(add - set(options))
-    if wanted == options:
+    changed = [word for word in options if word not in remove] + sorted(add - set(options))
+    if changed == options:
         return False
-    text = ",".join(wanted)
+    text = ",".join(changed)
     with trace.step("mount", f"options of {target}: {text}", "mount", "-o", f"remount,{text}", str(target)):
         mount("", str(target), "", MS_REMOUNT | flags, text)
     return True

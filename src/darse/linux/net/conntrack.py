@@ -54,9 +54,9 @@ class Conntrack:
         self._socket.bind((0, 0))
         self._sequence = 0
 
-    def delete_udp_flows(self, wanted: Callable[[Flow], bool], summary: str, version: int = 4) -> int:
-        """Delete the UDP flows of a family that `wanted` picks; return how many. Raises OSError."""
-        return self._delete(wanted, summary, version, _GENERIC[version])
+    def delete_udp_flows(self, matches: Callable[[Flow], bool], summary: str, version: int = 4) -> int:
+        """Delete the UDP flows of a family that `matches` picks; return how many. Raises OSError."""
+        return self._delete(matches, summary, version, _GENERIC[version])
 
     def delete_udp_flows_answered_by(self, address: str) -> int:
         """Delete the UDP flows that an address answers; return how many. Raises OSError.
@@ -71,9 +71,9 @@ class Conntrack:
         summary = f"--reply-src {address}"
         return self._delete(lambda flow: flow.answered_by == address, summary, parsed.version, request)
 
-    def _delete(self, wanted: Callable[[Flow], bool], summary: str, version: int, request: bytes) -> int:
+    def _delete(self, matches: Callable[[Flow], bool], summary: str, version: int, request: bytes) -> int:
         with trace.step("rule", f"delete UDP flows {summary}", "conntrack", "-D", "-p", "udp", *summary.split()):
-            flows = [flow for flow in self._flows(request) if wanted(flow)]
+            flows = [flow for flow in self._flows(request) if matches(flow)]
             for flow in flows:
                 # One that has ended by itself is no failure.
                 list(self._exchange(_DELETE, _ACK, _GENERIC[version] + flow.key, missing=True))

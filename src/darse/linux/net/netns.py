@@ -41,7 +41,7 @@ _NO_IPV6 = {"net/ipv6/conf/default/disable_ipv6": "1"}
 CONTAINER_SYSCTLS = {"net/ipv4/ip_unprivileged_port_start": "0", "net/ipv4/ping_group_range": "0 2147483647"}
 # ip(8) in a namespace that we made, and what makes one like it: ours has no name.
 _IP = ("ip", "-n", trace.NETNS)
-_BY_HAND = (
+_EQUIVALENT_COMMANDS = (
     *("ip", "netns", "add", trace.NETNS, ";"),
     *("ip", "netns", "exec", trace.NETNS, "sysctl", "-w"),
     *(f"{name.replace('/', '.')}={value}" for name, value in {**_NO_IPV6, **CONTAINER_SYSCTLS}.items()),
@@ -183,7 +183,7 @@ class NetnsThread:
         """Make a namespace with its loopback up, the host's or `owner`'s. Call it in the thread; raises OSError."""
         if owner is not None:
             return self._make_owned(owner)
-        with trace.step("namespace", "new network namespace", *_BY_HAND):
+        with trace.step("namespace", "new network namespace", *_EQUIVALENT_COMMANDS):
             call("unshare", CLONE_NEWNET)
             try:
                 descriptor = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)

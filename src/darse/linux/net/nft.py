@@ -51,14 +51,14 @@ class Nftables:
             status: Any = self._library.nft_run_cmd_from_buffer(self._context, os.fsencode(commands))
             output: bytes = self._library.nft_ctx_get_output_buffer(self._context)
             if status != 0:
-                said: bytes = self._library.nft_ctx_get_error_buffer(self._context)
-                raise NftError(f"nftables: {said.decode(errors='replace').strip()}")
+                message: bytes = self._library.nft_ctx_get_error_buffer(self._context)
+                raise NftError(f"nftables: {message.decode(errors='replace').strip()}")
         return output.decode()
 
     def table_exists(self, family: str, name: str) -> bool:
         """Whether there is such a table."""
-        wanted = f"table {family} {name}"
-        return wanted in self.run("list tables").splitlines()
+        heading = f"table {family} {name}"
+        return heading in self.run("list tables").splitlines()
 
     def address(self) -> int:
         """The netlink address of the library's requests, as notices of changes have it.

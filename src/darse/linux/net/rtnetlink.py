@@ -113,8 +113,8 @@ class Netlink:
         """Do the requests in order, in one system call. Raises OSError for the first that fails."""
         if not requests:
             return
-        said = summary or " ".join(requests[0].command[1:4])
-        with self._turn, trace.step(requests[0].kind, said, *_joined(requests, self._program)):
+        described = summary or " ".join(requests[0].command[1:4])
+        with self._turn, trace.step(requests[0].kind, described, *_joined(requests, self._program)):
             self._run(requests)
 
     def _run(self, requests: tuple[Request, ...]) -> None:
@@ -140,8 +140,8 @@ class Netlink:
                 left -= 1
                 code = -struct.unpack_from("=i", body)[0]
                 if code and failure is None:
-                    said = " ".join(requests[sequence - first].command).replace(trace.NETNS, "CONTAINER")
-                    failure = OSError(code, os.strerror(code), said)
+                    described = " ".join(requests[sequence - first].command).replace(trace.NETNS, "CONTAINER")
+                    failure = OSError(code, os.strerror(code), described)
         if failure is not None:
             raise failure
 

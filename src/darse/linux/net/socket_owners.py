@@ -71,8 +71,8 @@ def _address(text: str) -> _Address:
     return address if address.version == 4 else address.ipv4_mapped or address
 
 
-def _keeps_from(theirs: _Address, wanted: _Address) -> bool:
+def _keeps_from(theirs: _Address, address: _Address) -> bool:
     """Whether a socket may keep others from an address. One of [::] has IPv4, too, unless it is told not to."""
-    if theirs.version != wanted.version:
+    if theirs.version != address.version:
         return theirs.version == 6 and theirs.is_unspecified
-    return theirs == wanted or theirs.is_unspecified or wanted.is_unspecified
+    return theirs == address or theirs.is_unspecified or address.is_unspecified

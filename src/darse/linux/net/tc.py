@@ -30,15 +30,15 @@ def add_clsact(index: int, name: str) -> Request:
 
 
 def set_program(
-    index: int, name: str, direction: Direction, program: int, said: str, protocol: int = ETH_P_IP
+    index: int, name: str, direction: Direction, program: int, summary: str, protocol: int = ETH_P_IP
 ) -> Request:
     """Show the packets of a protocol on a link to the program of a descriptor, in the place of an earlier one of ours.
 
-    `said` names the program to those who list the link's filters.
+    `summary` names the program to those who list the link's filters.
     """
     options = (
         attribute(_TCA_BPF_FD, struct.pack("=I", program))
-        + attribute(_TCA_BPF_NAME, said.encode() + b"\0")
+        + attribute(_TCA_BPF_NAME, summary.encode() + b"\0")
         + attribute(_TCA_BPF_FLAGS, struct.pack("=I", _ACT_DIRECT))
     )
     info = 1 << 16 | socket.htons(protocol)
@@ -60,6 +60,6 @@ def set_program(
         "bpf",
         "da",
         "object-pinned",
-        said,
+        summary,
     )
     return Request("rule", NLM_F_CREATE, _RTM_NEWTFILTER, payload, command)

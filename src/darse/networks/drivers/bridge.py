@@ -171,11 +171,11 @@ class BridgeDriver(KernelDriver):
     def _address_changes(self, link: Link, record: NetworkRecord, version: int) -> list[Request]:
         """Give the bridge the gateway's address of a family, and no other that is not of its own making."""
         pool, gateway = record.pool(version), options.bridge_gateway(record, version)
-        wanted = {ipaddress.ip_interface(f"{gateway}/{pool.network.prefixlen}")} if pool and gateway else set()
+        required = {ipaddress.ip_interface(f"{gateway}/{pool.network.prefixlen}")} if pool and gateway else set()
         present = {one for one in self._netlink.addresses(link.index, version) if not one.is_link_local}
         return [
-            *(delete_address(link.index, link.name, old) for old in present - wanted),
-            *(add_address(link.index, link.name, new) for new in wanted - present),
+            *(delete_address(link.index, link.name, old) for old in present - required),
+            *(add_address(link.index, link.name, new) for new in required - present),
         ]
 
     def existing_address(self, name: str) -> ipaddress.IPv4Interface:
@@ -257,10 +257,10 @@ class BridgeDriver(KernelDriver):
         """Make a veth pair: `name` a port of the bridge, `interface` in the namespace. Raises OSError and Conflict."""
         mtu = self.mtu(record)
         veth = add_veth(name, self.link(record), interface, netns.descriptor, mtu)
-        said = f"veth pair {name}, {interface}, on {record.bridge}"
+        summary = f"veth pair {name}, {interface}, on {record.bridge}"
         port = set_port(name, isolated=self.isolated(record))
         own = (set_no_own_address(name),) if mtu >= _LEAST_MTU_OF_IPV6 and self._has_ipv6 else ()
-        self._netlink.run(veth, port, *own, set_up(0, name), summary=said)
+        self._netlink.run(veth, port, *own, set_up(0, name), summary=summary)
         self._lead_to_host(record, name)
 
     def _lead_to_host(self, record: NetworkRecord, name: str) -> None:

@@ -125,8 +125,8 @@ class Bus:
         if answer is None or answer.done():
             return
         if message.kind == _ERROR:
-            said = message.arguments[0] if message.arguments else ""
-            answer.set_exception(BusError(message.error, str(said)))
+            received = message.arguments[0] if message.arguments else ""
+            answer.set_exception(BusError(message.error, str(received)))
         else:
             answer.set_result(message.arguments)
 
@@ -147,9 +147,9 @@ async def _end(writer: asyncio.StreamWriter) -> None:
 async def _authenticate(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     user = str(os.geteuid()).encode().hex()
     writer.write(b"\0AUTH EXTERNAL " + user.encode() + b"\r\n")
-    said = await reader.readline()
-    if not said.startswith(b"OK "):
-        raise BusError("refused", f"the bus refuses this user: {said.decode(errors='replace').strip()}")
+    received = await reader.readline()
+    if not received.startswith(b"OK "):
+        raise BusError("refused", f"the bus refuses this user: {received.decode(errors='replace').strip()}")
     writer.write(b"BEGIN\r\n")
 
 

@@ -51,10 +51,10 @@ class AddressAllocator:
         # What was released lately, the oldest first.
         self._resting: deque[tuple[float, int]] = deque()
 
-    def allocate(self, wanted: IPAddress | None = None) -> IPAddress:
-        """Take `wanted`, or any free address. Raises InvalidParameter, Forbidden when it is taken, and Conflict."""
-        if wanted is not None:
-            return self._take(wanted)
+    def allocate(self, requested: IPAddress | None = None) -> IPAddress:
+        """Take `requested`, or any free address. Raises InvalidParameter, Forbidden when it is taken, and Conflict."""
+        if requested is not None:
+            return self._take(requested)
         now = self._clock()
         while self._resting and now - self._resting[0][0] > REST:
             self._resting.popleft()
@@ -86,13 +86,13 @@ class AddressAllocator:
         # By the family: ip_address() would read a small IPv6 address as one of IPv4.
         return ipaddress.IPv4Address(number) if self.network.version == 4 else ipaddress.IPv6Address(number)
 
-    def _take(self, wanted: IPAddress) -> IPAddress:
-        if wanted not in self.network:
-            raise InvalidParameter(f"no configured subnet contains IP address {wanted}")
-        if int(wanted) in self._taken:
+    def _take(self, requested: IPAddress) -> IPAddress:
+        if requested not in self.network:
+            raise InvalidParameter(f"no configured subnet contains IP address {requested}")
+        if int(requested) in self._taken:
             raise Forbidden("Address already in use")
-        self._taken.add(int(wanted))
-        return wanted
+        self._taken.add(int(requested))
+        return requested
 
     def restore(self, address: IPAddress) -> None:
         """Note an address that a running container has."""

@@ -51,9 +51,9 @@ class IPAMDriver(Protocol):
         """Note a pool that a network has, when the engine starts, and the network's options for the driver."""
 
     async def request_address(
-        self, pool: SubnetPool, wanted: str = "", options: dict[str, str] | None = None
+        self, pool: SubnetPool, address: str = "", options: dict[str, str] | None = None
     ) -> AddressLease:
-        """Give the address `wanted`, or any of the pool.
+        """Give the address `address`, or any of the pool.
 
         Raises InvalidParameter, Forbidden when it is taken, Conflict when there is none left, and SystemFault.
         """

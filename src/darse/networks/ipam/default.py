@@ -69,13 +69,13 @@ class DefaultIPAM:
         self._pools[pool.subnet] = _allocator(pool)
 
     async def request_address(
-        self, pool: SubnetPool, wanted: str = "", options: dict[str, str] | None = None
+        self, pool: SubnetPool, address: str = "", options: dict[str, str] | None = None
     ) -> AddressLease:
         """See `IPAMDriver`."""
         version = pool.version
         allocator = self._pools[pool.subnet]
-        address = allocator.allocate(parse_address(wanted, f"IPv{version} address", version) if wanted else None)
-        return AddressLease(str(address), pool.network.prefixlen)
+        leased = allocator.allocate(parse_address(address, f"IPv{version} address", version) if address else None)
+        return AddressLease(str(leased), pool.network.prefixlen)
 
     async def release_address(self, pool: SubnetPool, address: str) -> None:
         """See `IPAMDriver`."""

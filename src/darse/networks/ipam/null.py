@@ -23,7 +23,7 @@ class NullIPAM:
         """Nobody has it."""
 
     async def request_address(
-        self, pool: SubnetPool, wanted: str = "", options: dict[str, str] | None = None
+        self, pool: SubnetPool, address: str = "", options: dict[str, str] | None = None
     ) -> AddressLease:
         """See `IPAMDriver`: none."""
         return AddressLease("", 0)

@@ -146,10 +146,10 @@ class RemoteIPAM:
         self._restored[pool.id] = _Restored(pool, options, [])
 
     async def request_address(
-        self, pool: SubnetPool, wanted: str = "", options: dict[str, str] | None = None
+        self, pool: SubnetPool, address: str = "", options: dict[str, str] | None = None
     ) -> AddressLease:
         """See `IPAMDriver`."""
-        asked = {"PoolID": pool.id, "Address": wanted, "Options": options or {}}
+        asked = {"PoolID": pool.id, "Address": address, "Options": options or {}}
         given = await self._call("RequestAddress", asked, _Address)
         try:
             interface = ipaddress.ip_interface(given.Address)

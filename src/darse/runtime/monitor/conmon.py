@@ -118,12 +118,12 @@ class MonitorUnavailable(Conflict):
 class CreateResult(msgspec.Struct, frozen=True):
     """A process that waits for its start: its pid and its monitor's, on the host.
 
-    An exec runs already; on `last_word`, a descriptor, its monitor says that it has ended.
+    An exec runs already; on `exit_pipe`, a descriptor, its monitor says that it has ended.
     """
 
     pid: int
     monitor_pid: int
-    last_word: int = -1
+    exit_pipe: int = -1
 
 
 class ConmonProcess:
@@ -192,24 +192,24 @@ class ConmonProcess:
         """Whether conmon has said its word, or died."""
         return _is_readable(self._sync)
 
-    def complete(self, seconds: float, *, last_word: bool = False, given_up: int | None = None) -> CreateResult:
+    def complete(self, seconds: float, *, exit_pipe: bool = False, given_up: int | None = None) -> CreateResult:
         """Return when the runtime has created the process. Blocks: call it in a thread.
 
-        With `last_word`, the caller gets the pipe on which conmon tells of an exec's end, and closes it. As soon as
+        With `exit_pipe`, the caller gets the pipe on which conmon tells of an exec's end, and closes it. As soon as
         there is something to read from the descriptor `given_up`, conmon is killed, and with it the runtime. Raises
         CreateFailed with what the runtime printed, and MonitorExited when conmon dies or says nothing for `seconds`.
         """
         try:
             answer = _read_line(self._sync, seconds, given_up)
-            if last_word and answer is not None and answer.data >= 0:
+            if exit_pipe and answer is not None and answer.data >= 0:
                 word, self._sync = self._sync, -1
                 return CreateResult(answer.data, self._monitor, word)
             if answer is None:
                 given = given_up is not None and _is_readable(given_up)
                 ended = _end_silent(self._monitor, 0 if given else _DYING_SECONDS)
-                said = read_regular(self._bundle.monitor_log).decode(errors="replace").strip()
-                said = said or "it printed nothing"
-                raise MonitorExited(f"conmon ended before the container was created ({ended}): {said}")
+                output = read_regular(self._bundle.monitor_log).decode(errors="replace").strip()
+                output = output or "it printed nothing"
+                raise MonitorExited(f"conmon ended before the container was created ({ended}): {output}")
             if answer.data < 0:
                 os.waitpid(self._monitor, 0)
                 raise CreateFailed(answer.message)

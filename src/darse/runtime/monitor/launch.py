@@ -195,7 +195,7 @@ class ExecLaunch:
             self._launching.feed(self._write, process)
             self._close_writer()
             with trace.step("process", CREATES, *self._command):
-                launched = self._launching.complete(_LAUNCH_SECONDS, last_word=True)
+                launched = self._launching.complete(_LAUNCH_SECONDS, exit_pipe=True)
         except BaseException:
             if self._console is not None:
                 self._console.close()

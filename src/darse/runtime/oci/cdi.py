@@ -104,14 +104,14 @@ class Catalogue:
         self._problems: list[str] = []
         for directory in directories:
             here: dict[str, FoundDevice] = {}
-            doubtful: set[str] = set()
+            conflicting: set[str] = set()
             for path in _files(directory):
-                self._read(path, here, doubtful)
+                self._read(path, here, conflicting)
             self._devices |= here
-            for name in doubtful:
+            for name in conflicting:
                 del self._devices[name]
 
-    def _read(self, path: Path, here: dict[str, FoundDevice], doubtful: set[str]) -> None:
+    def _read(self, path: Path, here: dict[str, FoundDevice], conflicting: set[str]) -> None:
         try:
             file = _decode(path)
         except (OSError, ValueError, msgspec.ValidationError) as error:
@@ -120,7 +120,7 @@ class Catalogue:
         for device in file.devices:
             name = f"{file.kind}={device.name}"
             if name in here:
-                doubtful.add(name)
+                conflicting.add(name)
                 self._problems.append(f"{name} is in {here[name].path} and in {path}")
             here[name] = FoundDevice(device, file, path)
 
@@ -134,14 +134,14 @@ class Catalogue:
 
         Raises InvalidParameter, in docker's words, for devices that there are not.
         """
-        wanted = [name for request in requests for name in self._names_of(request)]
-        missing = [name for name in wanted if name not in self._devices]
+        requested = [name for request in requests for name in self._names_of(request)]
+        missing = [name for name in requested if name not in self._devices]
         if missing:
             why = f" ({'; '.join(self._problems)})" if self._problems else ""
             raise InvalidParameter(f"CDI device injection failed: unresolvable CDI devices {', '.join(missing)}{why}")
         found: list[Edits] = []
         files: set[Path] = set()
-        for name in dict.fromkeys(wanted):
+        for name in dict.fromkeys(requested):
             one = self._devices[name]
             if one.path not in files:
                 files.add(one.path)
@@ -176,8 +176,8 @@ def check_request(request: DeviceRequest) -> None:
 def no_driver(request: DeviceRequest) -> InvalidParameter:
     """The answer to a request that nobody serves."""
     # As Go prints a list of lists.
-    wanted = " ".join(f"[{' '.join(words)}]" for words in request.Capabilities or ())
-    return InvalidParameter(f'could not select device driver "{request.Driver}" with capabilities: [{wanted}]')
+    requested = " ".join(f"[{' '.join(words)}]" for words in request.Capabilities or ())
+    return InvalidParameter(f'could not select device driver "{request.Driver}" with capabilities: [{requested}]')
 
 
 def _files(directory: str) -> list[Path]:

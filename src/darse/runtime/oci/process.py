@@ -174,16 +174,16 @@ def environment(
 
 def rlimits(host: HostConfig, facts: SysInfo, defaults: Limits | None) -> list[dict[str, Any]]:
     """The spec's `rlimits`: the container's over the engine's defaults, no higher than the engine can set them."""
-    wanted = dict(defaults or {})
+    limits = dict(defaults or {})
     for ulimit in host.Ulimits or ():
-        wanted[ulimit.Name] = (ulimit.Soft, ulimit.Hard)
+        limits[ulimit.Name] = (ulimit.Soft, ulimit.Hard)
     return [
         {
             "type": f"RLIMIT_{name.upper()}",
             "soft": _INFINITY if (lowered := lower(soft, facts.ceiling(name))) < 0 else lowered,
             "hard": _INFINITY if (lowered := lower(hard, facts.ceiling(name))) < 0 else lowered,
         }
-        for name, (soft, hard) in wanted.items()
+        for name, (soft, hard) in limits.items()
     ]
 
 

@@ -202,12 +202,12 @@ def _network_sysctls(last_group: int) -> dict[str, str]:
 
 
 def _sysctls(inputs: SpecInputs) -> dict[str, str]:
-    wanted = dict(inputs.host.Sysctls or {})
+    sysctls = dict(inputs.host.Sysctls or {})
     # A namespace that is another container's keeps what that one has set.
     own = inputs.namespaces.network is not None and not inputs.host.NetworkMode.startswith("container:")
     if own and not inputs.network_is_set_up:
-        wanted = {**_network_sysctls(inputs.last_group), **wanted}
-    return wanted
+        sysctls = {**_network_sysctls(inputs.last_group), **sysctls}
+    return sysctls
 
 
 def _seccomp(inputs: SpecInputs, security: SecurityOptions, granted: frozenset[str]) -> msgspec.Raw | None:

@@ -47,8 +47,8 @@ def lookup_user(root_fd: int, text: str, group_add: Sequence[str] = ()) -> Resol
 
     `root_fd` is a descriptor of the container's root. Raises InvalidParameter in docker's words.
     """
-    wanted, _, group = text.partition(":")
-    found = _find_user(root_fd, wanted)
+    requested, _, group = text.partition(":")
+    found = _find_user(root_fd, requested)
     if not (group or group_add or found.name):
         return ResolvedUser(found.uid, found.gid, (), _home(found))
     groups = list(_groups(root_fd))
@@ -73,23 +73,23 @@ def _home(user: _User) -> str:
     return user.home.decode(errors="replace") or "/"
 
 
-def _find_user(root_fd: int, wanted: str) -> _User:
+def _find_user(root_fd: int, requested: str) -> _User:
     """The first entry that counts: by number when a number is asked for, else by name; root when nobody is."""
-    number = _number(wanted) if wanted else 0
-    name = wanted.encode()
+    number = _number(requested) if requested else 0
+    name = requested.encode()
     for entry in _users(root_fd):
         if entry.uid == number if number is not None else entry.name == name:
             return entry
     if number is None:
-        raise InvalidParameter(f"unable to find user {wanted}: no matching entries in passwd file")
+        raise InvalidParameter(f"unable to find user {requested}: no matching entries in passwd file")
     return _User(b"", number, 0, b"/")
 
 
-def _group_id(wanted: str, groups: Sequence[_Group]) -> int | None:
-    number = _number(wanted)
+def _group_id(requested: str, groups: Sequence[_Group]) -> int | None:
+    number = _number(requested)
     if number is not None:
         return number
-    name = wanted.encode()
+    name = requested.encode()
     return next((entry.gid for entry in groups if entry.name == name), None)
 
 

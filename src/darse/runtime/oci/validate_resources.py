@@ -166,18 +166,18 @@ def _check_cpuset(host: HostConfig, facts: SysInfo, warnings: list[str]) -> None
     if (host.CpusetCpus or host.CpusetMems) and "cpuset" not in facts.features:
         warnings.append(_unsupported("cpuset", "Cpuset"))
         host.CpusetCpus = host.CpusetMems = ""
-    for wanted, available, kind, plural in (
+    for requested, available, kind, plural in (
         (host.CpusetCpus, facts.cpu_ids, "cpus", "CPUs"),
         (host.CpusetMems, facts.memory_nodes, "mems", "memory nodes"),
     ):
-        if not wanted:
+        if not requested:
             continue
-        numbers = numbers_in(wanted) if _CPU_LIST.match(wanted) else frozenset()
+        numbers = numbers_in(requested) if _CPU_LIST.match(requested) else frozenset()
         if not numbers:
-            raise InvalidParameter(f"Invalid value {wanted} for cpuset {kind}")
+            raise InvalidParameter(f"Invalid value {requested} for cpuset {kind}")
         if not numbers <= available:
             raise InvalidParameter(
-                f"Requested {plural} are not available - requested {wanted}, "
+                f"Requested {plural} are not available - requested {requested}, "
                 f"available: {','.join(str(number) for number in sorted(available))}"
             )
 

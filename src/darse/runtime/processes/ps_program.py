@@ -35,8 +35,8 @@ def run_ps(arguments: str, pids: Sequence[int]) -> tuple[list[str], list[list[st
         # Some options, such as f, exclude -q.
         done = _run([program, *words])
     if done.returncode != 0:
-        said = done.stderr.strip().splitlines()
-        raise InvalidParameter(said[0] if said else f"ps {arguments} ended with {done.returncode}")
+        output = done.stderr.strip().splitlines()
+        raise InvalidParameter(output[0] if output else f"ps {arguments} ended with {done.returncode}")
     return _parse(done.stdout, set(pids))
 
 

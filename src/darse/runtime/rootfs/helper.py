@@ -190,13 +190,13 @@ class HelperRequest(msgspec.Struct, kw_only=True):
 class RootfsHelper:
     """One worker; close it in any case."""
 
-    def __init__(self, view: RootfsView, job: HelperRequest, incoming: OnConnection | None = None) -> None:
+    def __init__(self, view: RootfsView, job: HelperRequest, on_connection: OnConnection | None = None) -> None:
         """Start it. The view stays the caller's.
 
-        With `incoming` it reads the archive itself; nobody else may read from that connection meanwhile.
+        With `on_connection` it reads the archive itself; nobody else may read from that connection meanwhile.
         """
         self._path = job.path
-        self.reads_itself = incoming is not None
+        self.reads_itself = on_connection is not None
         unpacks = job.operation == "unpack"
         self._pipe = PipeEnd(reads=not unpacks)
         messages, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -206,7 +206,7 @@ class RootfsHelper:
         self._ended = False
         with theirs:
             descriptors = {
-                0 if unpacks else 1: self._pipe.theirs if incoming is None else incoming.connection,
+                0 if unpacks else 1: self._pipe.theirs if on_connection is None else on_connection.connection,
                 MESSAGES: theirs.fileno(),
                 NAMESPACE: view.namespace,
             }
@@ -218,8 +218,8 @@ class RootfsHelper:
                 more = {
                     "has_root": view.root is not None,
                     "has_users": view.users is not None,
-                    "start": b"" if incoming is None else incoming.start,
-                    "length": TO_THE_END if incoming is None else incoming.length,
+                    "start": b"" if on_connection is None else on_connection.start,
+                    "length": TO_THE_END if on_connection is None else on_connection.length,
                 }
                 os.write(self._messages.number, marshal.dumps(msgspec.structs.asdict(job) | more))
                 self._process = Process(spawn(_command(), {"LC_ALL": "C.UTF-8"}, descriptors, stderr=Path(os.devnull)))

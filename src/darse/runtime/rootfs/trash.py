@@ -69,20 +69,20 @@ class Trash:
         Raises OSError when it cannot even be renamed.
         """
         aside = self._place_for(path)
-        refusal: list[OSError] = []
+        errors: list[OSError] = []
 
         def take_and_remove() -> None:
             try:
                 there = _renamed(path, aside)
             except OSError as error:
-                refusal.append(error)
+                errors.append(error)
                 return
             if there:
                 remove_tree(aside)
 
         await self._removed_by(take_and_remove, aside)
-        if refusal:
-            raise refusal[0]
+        if errors:
+            raise errors[0]
 
     async def remove(self, aside: Path) -> None:
         """Remove what was taken."""

@@ -78,9 +78,9 @@ def shortened(program: bytes) -> bytes:
     instructions = parse(program)
     named: set[int] = set()
     others = _spans(instructions, None, named)
-    assembly = _ProgramBuilder(instructions)
-    assembly.dispatch({one: _spans(instructions, one, set()) for one in sorted(named)}, others)
-    result = assembly.finish()
+    builder = _ProgramBuilder(instructions)
+    builder.dispatch({one: _spans(instructions, one, set()) for one in sorted(named)}, others)
+    result = builder.finish()
     return result if len(result) < len(program) else program
 
 

@@ -87,8 +87,8 @@ async def console_stream(visit: Visit) -> StreamResponse:
     error = ""
     try:
         await _run(visit, socket, command, opening.size)
-    except ApiError as refusal:
-        error = refusal.reason
+    except ApiError as refused:
+        error = refused.reason
     except ClientError as failure:
         error = str(failure)
     if not socket.closed:
