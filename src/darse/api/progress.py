@@ -75,6 +75,17 @@ def load_messages(load: Operation[list[LoadedImage]], *, quiet: bool) -> AsyncGe
     return _messages(load, lambda event: () if quiet and isinstance(event, LayerProgress) else _load_event(event))
 
 
+def plugin_pull_messages(pull: Operation[None], reference: Reference) -> AsyncGenerator[Message]:
+    """Run the pull of a managed plugin; yield its messages."""
+    done = {"status": f"Status: Downloaded newer image for {reference.familiar}"}
+    return _messages(pull, _plugin_event, lambda _: [done])
+
+
+def plugin_push_messages(push: Operation[None]) -> AsyncGenerator[Message]:
+    """Run the push of a managed plugin; yield its messages."""
+    return _messages(push, _plugin_event)
+
+
 def import_messages(import_: Operation[Image]) -> AsyncGenerator[Message]:
     """Run an import; yield its message."""
     return _messages(import_, lambda _: (), lambda image: [{"status": image.id}])
@@ -123,6 +134,18 @@ def _push_event(event: TransferEvent) -> Iterable[Message]:
                     "selectedManifest": msgspec.to_builtins(target),
                 },
             }
+
+
+def _plugin_event(event: TransferEvent) -> Iterable[Message]:
+    if isinstance(event, PullStarted):
+        reference = event.reference
+        yield {"status": f"{reference.tag or reference.digest}: Pulling from {reference.path}"}
+    elif isinstance(event, LayerProgress):
+        yield {"status": _STAGES[event.stage], "id": short_digest(event.layer)}
+    elif isinstance(event, PushStarted):
+        yield {"status": f"The push refers to repository [{event.repository.name}]"}
+    elif isinstance(event, PushedTag):
+        yield {"status": f"{event.reference.tag}: digest: {event.target.digest} size: {event.target.size}"}
 
 
 def _load_event(event: TransferEvent) -> Iterable[Message]:

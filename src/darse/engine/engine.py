@@ -38,6 +38,7 @@ from darse.linux.fs.mounts import MNT_DETACH, NamespaceThreads, is_mount_point, 
 from darse.linux.service_manager import machine_stops
 from darse.managed_plugins import ManagedPlugins
 from darse.managed_plugins import model as managed_plugins_model
+from darse.managed_plugins.store import PluginStore
 from darse.networks import NetworkService
 from darse.networks import store as network_store
 from darse.plugins import SOCKETS, PluginClient
@@ -118,7 +119,8 @@ class Engine:
         self.images = ImageService(config.data_root, self.state, self.events, keep_layer_blobs=config.keep_layer_blobs)
         self.registries = RegistryService(config, self.images, self.events)
         self.id_mapping = _id_mapping(config)
-        self.plugins = PluginClient((config.exec_root / "plugins", SOCKETS))
+        plugin_store = PluginStore(config, self.state)
+        self.plugins = PluginClient((config.exec_root / "plugins", SOCKETS), managed=plugin_store)
         self.volumes = VolumeService(config.data_root, self.state, self.events, self.id_mapping, plugins=self.plugins)
         containers = ContainerStore(self.state)
         self.running = RunningContainers(containers)
@@ -150,9 +152,7 @@ class Engine:
         )
         self.containers = ContainerService(self.dependencies)
         self.execs = self.containers.execs
-        self.managed_plugins = ManagedPlugins(self.dependencies, self.containers.hidden, self.registries)
-        self.plugins.managed = self.managed_plugins.found
-        self.plugins.all_managed = self.managed_plugins.all_enabled
+        self.managed_plugins = ManagedPlugins(self.dependencies, plugin_store, self.containers.hidden, self.registries)
         self.builds = Builds(self.dependencies, self.containers, self.registries)
         self.system = SystemService(self.dependencies, self.containers, self.builds, self.recovery)
 

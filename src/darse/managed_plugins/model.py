@@ -73,15 +73,34 @@ def _named(value: Any, kind: Any) -> Any:
     return value
 
 
+def check_config(config: PluginConfig) -> None:
+    """Raise InvalidParameter for a plugin that could not run."""
+    if not config.Entrypoint:
+        raise InvalidParameter("invalid plugin config: it names no entrypoint")
+    if not config.Interface.Types:
+        raise InvalidParameter("invalid plugin config: it names no interface")
+    socket = config.Interface.Socket
+    if not socket or "/" in socket or socket.startswith("."):
+        raise InvalidParameter(f"invalid plugin config: {socket!r} is no name of a socket")
+    if config.Interface.ProtocolScheme not in ("", "moby.plugins.http/v1"):
+        raise InvalidParameter(f"plugins with the protocol {config.Interface.ProtocolScheme} are not supported")
+    if config.Network.Type not in ("", "null", "none", "host"):
+        raise InvalidParameter(f"plugins with the network {config.Network.Type!r} are not supported: host or none")
+
+
 def view(record: PluginRecord) -> Plugin:
     """A plugin as the API shows it."""
     return Plugin(record.id, record.name, record.enabled, record.settings, record.reference, read_config(record.config))
 
 
+def capabilities(config: PluginConfig) -> list[str]:
+    """The interfaces, as the config calls them."""
+    return [one.rpartition("/")[0].rpartition(".")[2] for one in config.Interface.Types]
+
+
 def implements(config: PluginConfig) -> list[str]:
     """The interfaces, as the plugin protocol calls them."""
-    names = [one.rpartition("/")[0].rpartition(".")[2] for one in config.Interface.Types]
-    return [_INTERFACES.get(name.lower(), name) for name in names]
+    return [_INTERFACES.get(name.lower(), name) for name in capabilities(config)]
 
 
 def privileges(config: PluginConfig) -> list[PluginPrivilege]:

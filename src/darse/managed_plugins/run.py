@@ -128,14 +128,3 @@ def with_settings(record: Record, plugin: PluginRecord, places: PluginPlaces, ho
     return msgspec.structs.replace(
         record, config=container_config(plugin), host=host, mounts=mount_plans(plugin, places)
     )
-
-
-def host_path(config: PluginConfig, places: PluginPlaces, inside: str) -> str | None:
-    """Where on the host a directory is that a plugin names; None for one that the host does not see."""
-    top = config.PropagatedMount.rstrip("/")
-    if not top or not (inside == top or inside.startswith(f"{top}/")):
-        return None
-    below = inside[len(top) :].strip("/")
-    if ".." in below.split("/"):
-        return None
-    return str(places.propagated / below) if below else str(places.propagated)

@@ -1,56 +1,50 @@
-"""The operations on managed plugins, and where each is reached.
+"""The operations on managed plugins.
 
-Rows say what there is, containers run it. The container is made before the row, and one without a row is removed by
-the next start; the row of a removed plugin goes before its container. `enabled` is on record before the container is
-started: the next engine brings it up.
+Rows say what there is, containers run it. A container is made before the row that names it, and one without a row is
+removed by the next start. A removed plugin's container and files go before its row: what fails can be tried again.
+`enabled` is on record when the plugin listens, and no more from before it is stopped; the next start brings the
+containers together with it. Every change is one transaction with its event.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-import os
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import AsyncIterator, Sequence
+from typing import TYPE_CHECKING
 
 import msgspec
 
-from darse.archive import process
-from darse.archive.pipe_source import PipeSource
 from darse.containers.lifecycle.hidden import HiddenContainers
 from darse.containers.model import Container, Record
 from darse.core import executors
-from darse.core.errors import Conflict, EngineError, InvalidParameter, NotFound, SystemFault
+from darse.core.errors import Conflict, EngineError, SystemFault
 from darse.core.filters import Filters
-from darse.core.ids import may_be_id_prefix, new_id
+from darse.core.ids import new_id
 from darse.core.locks import KeyedLocks
-from darse.image_spec.digests import chain_ids, digest_of
-from darse.image_spec.manifests import Descriptor, Manifest
+from darse.core.undo import Undo
+from darse.image_spec.digests import digest_of
+from darse.image_spec.manifests import Descriptor
 from darse.image_spec.media_types import OCI_MANIFEST
 from darse.images import Image, references
-from darse.images.model import ImageConfig, Layer
-from darse.linux.fs.contained import remove_tree
-from darse.linux.fs.files import read_regular
+from darse.images.model import ImageConfig
+from darse.images.progress import PushedTag, PushStarted, Report, ignore
 from darse.managed_plugins import run
+from darse.managed_plugins.images import PluginImage, PluginImages
 from darse.managed_plugins.model import (
-    CONFIG_TYPE,
-    PLUGIN_DOCUMENTS,
     PluginRecord,
+    capabilities,
     changed,
-    check_granted,
+    check_config,
     default_settings,
-    implements,
     kept,
-    privileges,
     read_config,
     view,
 )
-from darse.managed_plugins.run import PluginPlaces
-from darse.plugins import ManagedPlugin
+from darse.managed_plugins.store import PluginStore
 from darse.runtime.rootfs.trash import Trash
-from darse.wire.plugins import Plugin, PluginConfig, PluginPrivilege, PluginSettings
+from darse.wire.plugins import Plugin, PluginPrivilege, PluginSettings
 
 if TYPE_CHECKING:
     from darse.containers.dependencies import Dependencies
@@ -59,121 +53,84 @@ if TYPE_CHECKING:
     from darse.images.transfer.service import RegistryService
 
 LIST_FILTERS = ("capability", "enabled")
-_CONFIG_LIMIT = 4 << 20
 # Seconds for a plugin to listen, where the client names none.
 _LISTEN_SECONDS = 30.0
 # And at the engine's start, which is no longer than this for one that hangs.
 _EARLY_SECONDS = 5.0
 _log = logging.getLogger("darse.plugins")
-Say = Callable[[dict[str, Any]], None]
 
 
 class ManagedPlugins:
     """What the API asks of managed plugins."""
 
-    def __init__(self, dependencies: Dependencies, containers: HiddenContainers, registries: RegistryService) -> None:
+    def __init__(
+        self,
+        dependencies: Dependencies,
+        store: PluginStore,
+        containers: HiddenContainers,
+        registries: RegistryService,
+    ) -> None:
         self._dependencies = dependencies
+        self._store = store
         self._containers = containers
-        self._registries = registries
-        self._state = dependencies.database
+        self._images = PluginImages(dependencies.images, registries)
         self._trash = Trash(dependencies.config.data_root / "plugins" / ".trash")
         self._locks = KeyedLocks()
-        rows = self._state.rows("SELECT id, document FROM plugins")
-        self._plugins: dict[str, PluginRecord] = dict(self._state.decoded("plugins", rows, PLUGIN_DOCUMENTS.decode))
 
     # The engine's life
 
     async def open(self) -> None:
-        """Remove what an interrupted installation has left, and start what is enabled. Logs what cannot be started."""
+        """Remove the containers that no plugin has, start the plugins that are enabled, and stop those that are not.
+
+        Logs what cannot be started, or stopped.
+        """
         self._trash.directory.parent.mkdir(mode=0o700, exist_ok=True)
         self._trash.open()
-        known = {one.container for one in self._plugins.values()}
-        if not self._state.damaged_in("plugins"):
+        known = {one.container for one in self._store}
+        if not self._store.is_damaged:
             for container in self._containers.all():
                 if container.id not in known:
                     await self._containers.remove(container)
-        await asyncio.gather(*(self._start_or_log(one) for one in self._plugins.values() if one.enabled))
+        await asyncio.gather(*map(self._recover, self._store))
         self._trash.empty_in_background()
 
-    async def _start_or_log(self, plugin: PluginRecord) -> None:
+    async def _recover(self, plugin: PluginRecord) -> None:
         try:
-            await self._start(plugin, _EARLY_SECONDS)
+            if plugin.enabled:
+                await self._start(plugin, _EARLY_SECONDS)
+            elif self._is_active(plugin):
+                # The engine ended while it was being enabled or disabled.
+                await self._stop(plugin)
         except (EngineError, OSError) as error:
-            _log.error("plugin %s is enabled and cannot be started: %s", plugin.name, error)
+            state = "enabled and cannot be started" if plugin.enabled else "disabled and cannot be stopped"
+            _log.error("plugin %s is %s: %s", plugin.name, state, error)
 
     async def close(self) -> None:
         """Let go; the plugins go on."""
         await self._trash.close()
-
-    def found(self, name: str) -> ManagedPlugin | None:
-        """Where the plugin of a name is reached; None when none is managed. Raises NotFound when it is disabled."""
-        plugin = self._by_name(name)
-        if plugin is None:
-            return None
-        if not plugin.enabled:
-            raise NotFound(f'plugin "{plugin.name}" found but disabled')
-        return self._reached(plugin)
-
-    def all_enabled(self) -> list[ManagedPlugin]:
-        """Where each plugin is reached that is enabled."""
-        return [self._reached(one) for one in self._plugins.values() if one.enabled]
-
-    def _reached(self, plugin: PluginRecord) -> ManagedPlugin:
-        config, places = read_config(plugin.config), self._places(plugin)
-
-        def host_path(inside: str) -> str | None:
-            return run.host_path(config, places, inside)
-
-        return ManagedPlugin(plugin.name, places.address(config), implements(config), host_path)
 
     # Looking
 
     def list_plugins(self, filters: Filters) -> list[Plugin]:
         """The plugins that match, by name. Raises InvalidParameter for a filter."""
         enabled = filters.flag("enabled")
-        wanted = set(filters.values("capability"))
+        sought = set(filters.values("capability"))
         return [
             view(one)
-            for one in sorted(self._plugins.values(), key=lambda one: one.name)
+            for one in self._store
             if enabled in (None, one.enabled)
-            and (not wanted or wanted & {name.lower() for name in _capabilities(read_config(one.config))})
+            and (not sought or sought & {name.lower() for name in capabilities(read_config(one.config))})
         ]
 
     def inspect(self, name: str) -> Plugin:
         """One plugin. Raises NotFound."""
-        return view(self._get(name))
-
-    def _by_name(self, name: str) -> PluginRecord | None:
-        with contextlib.suppress(InvalidParameter):
-            wanted = references.parse(name).familiar
-            return next((one for one in self._plugins.values() if one.name == wanted), None)
-        return None
-
-    def _get(self, name: str) -> PluginRecord:
-        found = self._plugins.get(name) or self._by_name(name)
-        if found is None and may_be_id_prefix(name):
-            matching = [one for one in self._plugins.values() if one.id.startswith(name)]
-            found = matching[0] if len(matching) == 1 else None
-        if found is None:
-            raise NotFound(f'plugin "{name}" not found')
-        return found
-
-    def _places(self, plugin: PluginRecord) -> PluginPlaces:
-        return PluginPlaces(self._dependencies.config, plugin.id)
+        return view(self._store.get(name))
 
     # Installing
 
     async def privileges(self, reference: Reference, credentials: Credentials | None) -> list[PluginPrivilege]:
         """What the plugin of a registry asks for. Raises EngineError."""
-        _, config = await self._documents(reference, credentials)
-        return privileges(read_config(config))
-
-    async def _documents(self, reference: Reference, credentials: Credentials | None) -> tuple[Manifest, bytes]:
-        artifacts = self._registries.artifacts
-        found = await artifacts.manifest(reference, credentials)
-        if not isinstance(found, Manifest) or found.config.media_type != CONFIG_TYPE:
-            raise InvalidParameter(f"{reference.familiar} is no plugin")
-        return found, await artifacts.blob(reference, credentials, found.config, _CONFIG_LIMIT)
+        return await self._images.privileges(reference, credentials)
 
     async def pull(
         self,
@@ -181,16 +138,42 @@ class ManagedPlugins:
         name: str,
         granted: list[PluginPrivilege],
         credentials: Credentials | None,
-        say: Say,
+        report: Report = ignore,
     ) -> None:
         """Install a plugin from a registry under a name. Raises EngineError, Conflict for a name that is taken."""
         alias = references.parse(name or str(reference)).familiar
         async with self._locks.hold(alias):
-            if self._by_name(alias) is not None:
-                raise Conflict(f"plugin {alias} already exists")
-            async with self._fetched(reference, granted, credentials, say) as (config, layers):
-                await self._install(alias, str(reference), config, layers)
-        say({"status": f"Status: Downloaded newer image for {reference.familiar}"})
+            self._refuse_taken(alias)
+            async with self._images.fetched(reference, granted, credentials, report) as image:
+                await self._install(alias, str(reference), image, "pull")
+
+    async def create(self, name: str, archive: AsyncIterator[bytes]) -> None:
+        """Make a plugin of an archive with `config.json` and `rootfs/`. Raises EngineError."""
+        alias = references.parse_tag(name).familiar
+        async with self._locks.hold(alias), self._trash.stage() as staged:
+            self._refuse_taken(alias)
+            async with self._images.unpacked(archive, staged) as image:
+                await self._install(alias, alias, image, "create")
+
+    def _refuse_taken(self, name: str) -> None:
+        if self._store.by_name(name) is not None:
+            raise Conflict(f"plugin {name} already exists")
+
+    async def _install(self, name: str, reference: str, image: PluginImage, action: str) -> None:
+        """Make the container, then the row. Call it with a lease on the layers."""
+        config = read_config(image.config)
+        check_config(config)
+        plugin = PluginRecord(
+            id=new_id(),
+            name=name,
+            reference=reference,
+            config=image.config,
+            layers=image.layers,
+            settings=default_settings(config),
+            container="",
+            created_ns=time.time_ns(),
+        )
+        await self._save_with_container(plugin, action)
 
     async def upgrade(
         self,
@@ -198,116 +181,32 @@ class ManagedPlugins:
         reference: Reference,
         granted: list[PluginPrivilege],
         credentials: Credentials | None,
-        say: Say,
+        report: Report = ignore,
     ) -> None:
         """Replace the image of a disabled plugin; settings and the propagated directory stay. Raises EngineError."""
-        async with self._locks.hold(self._get(name).name):
+        async with self._locks.hold(self._store.get(name).name):
             plugin = self._disabled(name, "upgraded")
-            async with self._fetched(reference, granted, credentials, say) as (config, layers):
+            async with self._images.fetched(reference, granted, credentials, report) as image:
                 new = msgspec.structs.replace(
                     plugin,
                     reference=str(reference),
-                    config=config,
-                    layers=layers,
-                    settings=kept(read_config(config), plugin.settings),
+                    config=image.config,
+                    layers=image.layers,
+                    settings=kept(read_config(image.config), plugin.settings),
                 )
-                new.container = (await self._make_container(new)).id
-                self._save(new)
-            await self._remove_container(plugin)
-            self._publish("upgrade", new)
-        say({"status": f"Status: Downloaded newer image for {reference.familiar}"})
-
-    @contextlib.asynccontextmanager
-    async def _fetched(
-        self, reference: Reference, granted: list[PluginPrivilege], credentials: Credentials | None, say: Say
-    ) -> AsyncIterator[tuple[bytes, list[Layer]]]:
-        """Have a plugin's layers in the store during the block."""
-        manifest, content = await self._documents(reference, credentials)
-        config = read_config(content)
-        check_granted(config, granted)
-        # What is refused until here is an answer of its own.
-        say({"status": f"{reference.tag or reference.digest}: Pulling from {reference.path}"})
-        diff_ids = config.rootfs.diff_ids
-        if len(diff_ids) != len(manifest.layers):
-            raise InvalidParameter(f"{reference.familiar}: its manifest and its config differ in their layers")
-        layers = [
-            Layer(blob, diff_id, chain)
-            for blob, diff_id, chain in zip(manifest.layers, diff_ids, chain_ids(diff_ids), strict=True)
-        ]
-        artifacts = self._registries.artifacts
-        async with self._dependencies.images.lease() as lease:
-            lease.hold(*(one.chain_id for one in layers))
-            for layer in layers:
-                short = layer.blob.digest.removeprefix("sha256:")[:12]
-                if not self._dependencies.images.stores.layers.exists(layer.chain_id):
-                    say({"status": "Downloading", "id": short})
-                    await artifacts.fetch_layer(reference, credentials, layer)
-                say({"status": "Pull complete", "id": short})
-            yield content, layers
-
-    async def create(self, name: str, archive: AsyncIterator[bytes]) -> None:
-        """Make a plugin of an archive with `config.json` and `rootfs/`. Raises EngineError."""
-        alias = references.parse_tag(name).familiar
-        async with self._locks.hold(alias), self._trash.stage() as staged:
-            if self._by_name(alias) is not None:
-                raise Conflict(f"plugin {alias} already exists")
-            await self._unpack(archive, staged)
+                await self._save_with_container(new, "upgrade")
             try:
-                content = read_regular(staged / "config.json")
-            except OSError as error:
-                raise InvalidParameter(
-                    "the archive of a plugin has a file config.json, and this one has none"
-                ) from error
-            if not (staged / "rootfs").is_dir() or (staged / "rootfs").is_symlink():
-                raise InvalidParameter("the archive of a plugin has a directory rootfs, and this one has none")
-            config = read_config(content)
-            _check_config(config)
-            async with self._dependencies.images.lease() as lease:
-                layer = await self._dependencies.images.stores.layers.commit(staged / "rootfs", None)
-                lease.hold(layer.chain_id)
-                document = {key: value for key, value in msgspec.json.decode(content).items() if key != "rootfs"}
-                document["rootfs"] = {"type": "layers", "diff_ids": [layer.diff_id]}
-                await self._install(alias, alias, msgspec.json.encode(document), [layer], action="create")
+                await self._remove_container(plugin)
+            except (EngineError, OSError) as error:
+                # It is upgraded; the next start removes what no plugin has.
+                _log.warning("plugin %s: the container of its image before is not removed: %s", plugin.name, error)
 
-    @staticmethod
-    async def _unpack(archive: AsyncIterator[bytes], directory: Any) -> None:
-        source = PipeSource(-1)
-
-        async def read() -> dict[str, str]:
-            reading = source.open()
-            try:
-                return await process.import_volume(directory, reading)
-            finally:
-                os.close(reading)
-
-        try:
-            answer = await source.fed_by(archive, read())
-        except process.WorkerFailed as error:
-            raise SystemFault(str(error)) from error
-        if "error" in answer:
-            raise InvalidParameter(f"the archive of the plugin: {answer['error']}")
-        if "fault" in answer:
-            raise SystemFault(f"cannot unpack the archive of the plugin: {answer['fault']}")
-
-    async def _install(
-        self, name: str, reference: str, config: bytes, layers: list[Layer], action: str = "pull"
-    ) -> None:
-        """Make the container, then the row. Call it with a lease on the layers."""
-        read = read_config(config)
-        _check_config(read)
-        plugin = PluginRecord(
-            id=new_id(),
-            name=name,
-            reference=reference,
-            config=config,
-            layers=layers,
-            settings=default_settings(read),
-            container="",
-            created_ns=time.time_ns(),
-        )
-        plugin.container = (await self._make_container(plugin)).id
-        self._save(plugin)
-        self._publish(action, plugin)
+    async def _save_with_container(self, plugin: PluginRecord, action: str) -> None:
+        """Make a container of a plugin's image, and record both, with the event of an action."""
+        async with Undo(f"{action} plugin {plugin.name}") as undo:
+            container = await self._make_container(plugin)
+            undo.add(self._containers.remove, container)
+            self._record(msgspec.structs.replace(plugin, container=container.id), action)
 
     async def _make_container(self, plugin: PluginRecord) -> Container:
         record = Record(
@@ -338,11 +237,11 @@ class ManagedPlugins:
         if container is not None:
             await self._containers.remove(container)
 
-    def _save(self, plugin: PluginRecord) -> None:
-        with self._state.transaction() as connection:
-            row = (plugin.id, plugin.name, PLUGIN_DOCUMENTS.encode(plugin))
-            connection.execute("INSERT OR REPLACE INTO plugins VALUES (?, ?, ?)", row)
-        self._plugins[plugin.id] = plugin
+    def _record(self, plugin: PluginRecord, action: str) -> None:
+        """Save a plugin, and the event of what is done to it."""
+        with self._store.changing():
+            self._store.save(plugin)
+            self._publish(action, plugin)
 
     def _publish(self, action: str, plugin: PluginRecord) -> None:
         self._dependencies.events.publish("plugin", action, plugin.id, {"name": plugin.name})
@@ -351,24 +250,22 @@ class ManagedPlugins:
 
     async def enable(self, name: str, seconds: float) -> None:
         """Start a plugin, and wait until it listens. Raises Conflict when it is enabled, and SystemFault."""
-        async with self._locks.hold(self._get(name).name):
-            plugin = self._get(name)
+        async with self._locks.hold(self._store.get(name).name):
+            plugin = self._store.get(name)
             if plugin.enabled:
                 raise Conflict(f"plugin {plugin.name} is already enabled")
-            self._save(msgspec.structs.replace(plugin, enabled=True))
-            plugin = self._get(plugin.id)
-            try:
+            if self._is_active(plugin):
+                await self._stop(plugin)  # it may have settings of before
+            async with Undo(f"enable plugin {plugin.name}") as undo:
+                undo.add(self._stop, plugin)
                 await self._start(plugin, seconds or _LISTEN_SECONDS)
-            except BaseException:
-                await self._stop(plugin)
-                raise
-            self._publish("enable", plugin)
+                self._record(msgspec.structs.replace(plugin, enabled=True), "enable")
 
-    async def _start(self, plugin: PluginRecord, seconds: float = _LISTEN_SECONDS) -> None:
+    async def _start(self, plugin: PluginRecord, seconds: float) -> None:
         container = self._containers.find(plugin.container)
         if container is None:
             raise SystemFault(f"plugin {plugin.name} has lost its container: remove it, and install it again")
-        places = self._places(plugin)
+        places = self._store.places(plugin)
         await executors.storage.run(places.prepare)
         if not container.state.active:
             host = self._containers.complete(run.host_config(plugin))
@@ -379,7 +276,7 @@ class ManagedPlugins:
 
     async def _listens(self, plugin: PluginRecord, container: Container, seconds: float) -> None:
         """Wait until a plugin takes connections. Nothing tells of that: it is tried."""
-        socket = self._places(plugin).address(read_config(plugin.config)).socket
+        socket = self._store.places(plugin).address(read_config(plugin.config)).socket
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + seconds, 0.01
         while True:
@@ -397,29 +294,34 @@ class ManagedPlugins:
                 writer.close()
                 return
 
+    def _is_active(self, plugin: PluginRecord) -> bool:
+        container = self._containers.find(plugin.container)
+        return container is not None and container.state.active
+
     async def disable(self, name: str, *, force: bool) -> None:
         """Stop a plugin. Raises Conflict when it is disabled, or in use unless `force`."""
-        async with self._locks.hold(self._get(name).name):
-            plugin = self._get(name)
-            if not plugin.enabled:
+        async with self._locks.hold(self._store.get(name).name):
+            plugin = self._store.get(name)
+            if plugin.enabled:
+                if not force and (users := self._users(plugin)):
+                    raise Conflict(f"plugin {plugin.name} is in use by {', '.join(users)}")
+                # First: nobody new may use it.
+                self._record(msgspec.structs.replace(plugin, enabled=False), "disable")
+            elif not self._is_active(plugin):
                 raise Conflict(f"plugin {plugin.name} is already disabled")
-            if not force and (users := self._users(plugin)):
-                raise Conflict(f"plugin {plugin.name} is in use by {', '.join(users)}")
             await self._stop(plugin)
-            self._publish("disable", plugin)
 
     async def _stop(self, plugin: PluginRecord) -> None:
-        self._save(msgspec.structs.replace(self._plugins[plugin.id], enabled=False))
         container = self._containers.find(plugin.container)
         if container is not None:
             await self._containers.stop(container)
-        await executors.storage.run(self._places(plugin).release)
+        await executors.storage.run(self._store.places(plugin).release)
 
     def _users(self, plugin: PluginRecord) -> list[str]:
         """What needs a plugin: volumes, networks, and containers that log to it."""
 
         def means(driver: str) -> bool:
-            return driver == plugin.name or self._by_name(driver) is plugin
+            return driver == plugin.name or self._store.by_name(driver) is plugin
 
         dependencies = self._dependencies
         users = [f"volume {one.name}" for one in dependencies.volumes.records if means(one.driver)]
@@ -435,66 +337,43 @@ class ManagedPlugins:
 
     async def set(self, name: str, words: Sequence[str]) -> None:
         """Change settings of a disabled plugin. Raises Conflict and InvalidParameter."""
-        async with self._locks.hold(self._get(name).name):
+        async with self._locks.hold(self._store.get(name).name):
             plugin = self._disabled(name, "set")
             settings: PluginSettings = changed(read_config(plugin.config), plugin.settings, list(words))
-            self._save(msgspec.structs.replace(plugin, settings=settings))
+            with self._store.changing():
+                self._store.save(msgspec.structs.replace(plugin, settings=settings))
 
     def _disabled(self, name: str, action: str) -> PluginRecord:
-        plugin = self._get(name)
+        plugin = self._store.get(name)
         if plugin.enabled:
             raise Conflict(f"plugin {plugin.name} is enabled: disable it before it is {action}")
         return plugin
 
     async def remove_plugin(self, name: str, *, force: bool) -> Plugin:
         """Remove a plugin with all that is its own. Raises Conflict when it is enabled, unless `force`."""
-        async with self._locks.hold(self._get(name).name):
-            plugin = self._get(name)
+        async with self._locks.hold(self._store.get(name).name):
+            plugin = self._store.get(name)
             if plugin.enabled:
                 if not force:
                     raise Conflict(f"plugin {plugin.name} is enabled - disable plugin before removing")
+                plugin = msgspec.structs.replace(plugin, enabled=False)
+                with self._store.changing():
+                    self._store.save(plugin)
                 await self._stop(plugin)
-            with self._state.transaction() as connection:
-                connection.execute("DELETE FROM plugins WHERE id = ?", (plugin.id,))
-            del self._plugins[plugin.id]
-            await self._state.flush()
             await self._remove_container(plugin)
-            places = self._places(plugin)
+            places = self._store.places(plugin)
             await executors.storage.run(places.release)
-            await executors.storage.run(remove_tree, places.data)
-            self._publish("remove", plugin)
+            await self._trash.discard(places.data)
+            with self._store.changing():
+                self._store.delete(plugin)
+                self._publish("remove", plugin)
             return view(plugin)
 
-    async def push(self, name: str, credentials: Credentials | None) -> Descriptor:
+    async def push(self, name: str, credentials: Credentials | None, report: Report = ignore) -> None:
         """Push a plugin under its name. Raises EngineError."""
-        plugin = self._get(name)
-
-        def with_config(blobs: Sequence[Descriptor]) -> tuple[bytes, str, list[Descriptor]]:
-            return plugin.config, CONFIG_TYPE, list(blobs)
-
-        async with self._dependencies.images.lease() as lease:
-            lease.hold(*(one.chain_id for one in plugin.layers))
-            pushed = await self._registries.artifacts.push(
-                references.parse(plugin.name), credentials, plugin.layers, with_config
-            )
+        plugin = self._store.get(name)
+        reference = references.parse(plugin.name)
+        report(PushStarted(reference))
+        pushed = await self._images.push(plugin, credentials)
         self._publish("push", plugin)
-        return pushed
-
-
-def _capabilities(config: PluginConfig) -> list[str]:
-    return [one.rpartition("/")[0].rpartition(".")[2] for one in config.Interface.Types]
-
-
-def _check_config(config: PluginConfig) -> None:
-    """Raise InvalidParameter for a plugin that could not run."""
-    if not config.Entrypoint:
-        raise InvalidParameter("invalid plugin config: it names no entrypoint")
-    if not config.Interface.Types:
-        raise InvalidParameter("invalid plugin config: it names no interface")
-    socket = config.Interface.Socket
-    if not socket or "/" in socket or socket.startswith("."):
-        raise InvalidParameter(f"invalid plugin config: {socket!r} is no name of a socket")
-    if config.Interface.ProtocolScheme not in ("", "moby.plugins.http/v1"):
-        raise InvalidParameter(f"plugins with the protocol {config.Interface.ProtocolScheme} are not supported")
-    if config.Network.Type not in ("", "null", "none", "host"):
-        raise InvalidParameter(f"plugins with the network {config.Network.Type!r} are not supported: host or none")
+        report(PushedTag(reference, pushed))

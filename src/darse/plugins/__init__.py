@@ -10,13 +10,15 @@ A plugin may hang, end, lie, or call this engine while the engine calls it: ever
 its answer, an answer is decoded into what it must be, and nobody holds a lock that others need while one is called.
 """
 
-from darse.plugins.client import ManagedPlugin, PluginClient, PluginError, PluginRefused, PluginSilent
+from darse.plugins.client import PluginClient, PluginError, PluginRefused, PluginSilent
 from darse.plugins.discovery import FOLDERS, SOCKETS, PluginAddress, find_plugin
+from darse.plugins.managed import ManagedPlugin, ManagedPluginFinder
 
 __all__ = [
     "FOLDERS",
     "SOCKETS",
     "ManagedPlugin",
+    "ManagedPluginFinder",
     "PluginAddress",
     "PluginClient",
     "PluginError",

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
 from darse.core import executors
 from darse.core.errors import NotFound, SystemFault
 from darse.plugins.discovery import FOLDERS, SOCKETS, PluginAddress, find_plugin, plugin_names
+from darse.plugins.managed import ManagedPluginFinder, NoManagedPlugins
 
 if TYPE_CHECKING:
     import aiohttp
@@ -45,47 +46,33 @@ class _Failure(msgspec.Struct):
     Err: str = ""
 
 
-class ManagedPlugin(NamedTuple):
-    """A plugin that the engine itself runs: its name in full, where it is reached, what it implements, and where on the
-    host its directories are: `host_path` is None for one that the host does not see.
-    """
-
-    name: str
-    address: PluginAddress
-    implements: list[str]
-    host_path: Callable[[str], str | None]
-
-
-def _none_is_managed(_: str) -> ManagedPlugin | None:
-    return None
-
-
-def _none_are_managed() -> list[ManagedPlugin]:
-    return []
-
-
 class PluginClient:
     """The plugins of this host, each found when it is first needed."""
 
-    def __init__(self, sockets: tuple[Path, ...] = (SOCKETS,), folders: tuple[Path, ...] = FOLDERS) -> None:
-        """`sockets` are the run folders, `folders` those with files that say where plugins listen."""
+    def __init__(
+        self,
+        sockets: tuple[Path, ...] = (SOCKETS,),
+        folders: tuple[Path, ...] = FOLDERS,
+        managed: ManagedPluginFinder | None = None,
+    ) -> None:
+        """`sockets` are the run folders, `folders` those with files that say where plugins listen.
+
+        `managed` finds the plugins that the engine itself runs.
+        """
         self._sockets = sockets
         self._folders = folders
         self._implements: dict[str, list[str]] = {}
         self._sessions: dict[PluginAddress, aiohttp.ClientSession] = {}
-        #: Finds the plugins that the engine runs, by name. Raises NotFound for one that is disabled.
-        self.managed: Callable[[str], ManagedPlugin | None] = _none_is_managed
-        #: All of them that are enabled.
-        self.all_managed: Callable[[], list[ManagedPlugin]] = _none_are_managed
+        self._managed: ManagedPluginFinder = managed or NoManagedPlugins()
 
     def full_name(self, name: str) -> str:
         """The name of a plugin with its tag, where the engine runs it. Raises NotFound for one that is disabled."""
-        managed = self.managed(name)
+        managed = self._managed.find_enabled(name)
         return managed.name if managed is not None else name
 
     async def names(self, kind: str) -> list[str]:
         """The plugins that implement `kind`, and those of the host that nobody has asked yet."""
-        managed = self.all_managed()
+        managed = self._managed.all_enabled()
         found = [one.name for one in managed if kind in one.implements]
         # A name means the plugin that the engine runs before one of the host.
         taken = {name for one in managed for name in (one.name, one.name.removesuffix(":latest"))}
@@ -100,7 +87,7 @@ class PluginClient:
 
     async def activate(self, name: str, kind: str, listen_seconds: float | None = None) -> None:
         """Have a plugin that implements `kind`. Raises NotFound when there is none, and PluginError."""
-        if (managed := self.managed(name)) is not None:
+        if (managed := self._managed.find_enabled(name)) is not None:
             self._refuse_other(name, kind, managed.implements)
             return
         if name not in self._implements:
@@ -115,7 +102,7 @@ class PluginClient:
 
     def host_path(self, name: str, path: str) -> str:
         """Where on the host a directory is that a plugin names. Raises PluginError when the host does not see it."""
-        managed = self.managed(name)
+        managed = self._managed.find_enabled(name)
         if managed is None:
             return path
         found = managed.host_path(path)
@@ -124,7 +111,7 @@ class PluginClient:
         return found
 
     async def _find(self, name: str) -> PluginAddress:
-        managed = self.managed(name)
+        managed = self._managed.find_enabled(name)
         if managed is not None:
             return managed.address
         address = await executors.storage.run(find_plugin, name, self._sockets, self._folders)

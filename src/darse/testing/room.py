@@ -33,6 +33,7 @@ from darse.images.layers import disk_usage, store
 from darse.images.snapshots import service as snapshots
 from darse.images.snapshots import snapshotter
 from darse.linux.fs.mounts import NamespaceThreads
+from darse.managed_plugins import model as managed_plugins_model
 from darse.networks import NetworkService
 from darse.networks import store as network_store
 from darse.plugins import PluginClient
@@ -56,6 +57,7 @@ _SCHEMAS = (
     container_store.SCHEMA,
     object_references.SCHEMA,
     unfinished.SCHEMA,
+    managed_plugins_model.SCHEMA,
 )
 _FEATURES = frozenset(
     {
@@ -127,6 +129,7 @@ class ContainerRoom:
         images.trash.open()
         images.stores.content.open()
         images.stores.layers.open()
+        (config.data_root / "snapshots").mkdir(mode=0o700, exist_ok=True)
         self.service = ContainerService(self.dependencies)
         self._numbers = itertools.count(1)
         self._closed = False

@@ -209,3 +209,24 @@ async def test_the_operation_has_ended_when_its_messages_are_closed() -> None:
     await anext(messages)
     await messages.aclose()
     assert ended
+
+
+async def test_the_messages_of_a_plugins_pull() -> None:
+    events = (PullStarted(NAME), layer(LayerStage.DOWNLOADING), layer(LayerStage.PULLED))
+    messages = await collected(progress.plugin_pull_messages(operation(None, *events), NAME))
+    assert messages == [
+        {"status": "1: Pulling from team/app"},
+        {"status": "Downloading", "id": SHORT},
+        {"status": "Pull complete", "id": SHORT},
+        {"status": "Status: Downloaded newer image for team/app:1"},
+    ]
+
+
+async def test_the_messages_of_a_plugins_push() -> None:
+    messages = await collected(
+        progress.plugin_push_messages(operation(None, PushStarted(NAME), PushedTag(NAME, TARGET)))
+    )
+    assert messages == [
+        {"status": "The push refers to repository [docker.io/team/app]"},
+        {"status": f"1: digest: {DIGEST} size: 7"},
+    ]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Coroutine
 from typing import Any
 
 import msgspec
@@ -11,6 +9,7 @@ import msgspec
 from darse import aiohttp_server as web
 from darse.api import query
 from darse.api.body import convert, read_body
+from darse.api.progress import plugin_pull_messages, plugin_push_messages
 from darse.api.registry_auth import read_credentials
 from darse.api.responses import empty, json_response, progress
 from darse.api.routing import Call, Routes
@@ -47,22 +46,6 @@ def _remote(call: Call) -> Reference:
     return references.parse(text)
 
 
-async def _messages(
-    work: Callable[[Callable[[dict[str, Any]], None]], Coroutine[Any, Any, Any]],
-) -> AsyncGenerator[dict[str, Any]]:
-    """Run an operation and yield what it says. Raises what it raises."""
-    said: asyncio.Queue[dict[str, Any] | None] = asyncio.Queue()
-    task = asyncio.create_task(work(said.put_nowait))
-    task.add_done_callback(lambda _: said.put_nowait(None))
-    try:
-        while (message := await said.get()) is not None:
-            yield message
-        await task
-    finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
-
-
 @ROUTES.add("GET", "/plugins")
 async def list_plugins(call: Call) -> web.StreamResponse:
     """List managed plugins."""
@@ -86,7 +69,7 @@ async def pull(call: Call) -> web.StreamResponse:
     plugins = call.engine.managed_plugins
     return await progress(
         request,
-        _messages(lambda say: plugins.pull(reference, name, granted, credentials, say)),
+        plugin_pull_messages(lambda report: plugins.pull(reference, name, granted, credentials, report), reference),
         interruptible=True,
         # Clients enable it under this name.
         headers={"Docker-Plugin-Name": references.parse(name or str(reference)).familiar},
@@ -135,9 +118,10 @@ async def upgrade(call: Call) -> web.StreamResponse:
     granted = await _list(request, PluginPrivilege)
     credentials, plugins = read_credentials(request), call.engine.managed_plugins
     name = call.match["name"]
-    return await progress(
-        request, _messages(lambda say: plugins.upgrade(name, reference, granted, credentials, say)), interruptible=True
+    messages = plugin_pull_messages(
+        lambda report: plugins.upgrade(name, reference, granted, credentials, report), reference
     )
+    return await progress(request, messages, interruptible=True)
 
 
 @ROUTES.add("POST", "/plugins/{name}/set")
@@ -152,11 +136,5 @@ async def push(call: Call) -> web.StreamResponse:
     """Push a plugin."""
     credentials, name = read_credentials(call.request), call.match["name"]
     plugins = call.engine.managed_plugins
-
-    async def work(say: Callable[[dict[str, Any]], None]) -> None:
-        shown = plugins.inspect(name).Name
-        say({"status": f"The push refers to repository [{references.parse(shown).name}]"})
-        pushed = await plugins.push(name, credentials)
-        say({"status": f"{references.parse(shown).tag}: digest: {pushed.digest} size: {pushed.size}"})
-
-    return await progress(call.request, _messages(work), interruptible=True)
+    messages = plugin_push_messages(lambda report: plugins.push(name, credentials, report))
+    return await progress(call.request, messages, interruptible=True)
