@@ -4,8 +4,8 @@ SHELL := /bin/sh
 # Debian's own Python where there is one: version managers put slow shims before it.
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 BIN := .venv/bin
-# Two tests at a time on the smallest machine we know: they mostly wait. More engines at once use up the address pools.
-JOBS ?= $(shell n=$$(nproc); [ $$n -gt 4 ] && n=4; [ $$n -lt 2 ] && n=2; echo $$n)
+# Three tests at a time on the smallest machine we know: they often wait. More engines at once use up the address pools.
+JOBS ?= $(shell n=$$(nproc); [ $$n -gt 4 ] && n=4; [ $$n -lt 3 ] && n=3; echo $$n)
 PYTEST := $(BIN)/python -m pytest
 # An engine that may not keep what it has compiled takes three times as long to start.
 unexport PYTHONDONTWRITEBYTECODE

@@ -13,7 +13,8 @@ from tests.faults.requests import Request, check, requests, send
 from tests.support.engine import BUSYBOX, Engine
 from tests.support.http import connect
 
-EXAMPLES = int(os.environ.get("DARSE_FUZZ_EXAMPLES", "5000"))
+EXAMPLES = int(os.environ.get("DARSE_FUZZ_EXAMPLES", "1000"))
+MANY_EXAMPLES = int(os.environ.get("DARSE_FUZZ_EXAMPLES", "5000"))
 _MEMORY_LIMIT = 400 << 20
 
 
@@ -41,13 +42,14 @@ def resident(engine: Engine) -> int:
     raise AssertionError("the engine is gone")
 
 
-def test_thousands_of_hostile_requests(target: Engine, tell: Callable[[str], None]) -> None:
+@pytest.mark.parametrize("examples", [EXAMPLES, pytest.param(MANY_EXAMPLES, marks=pytest.mark.heavy)])
+def test_hostile_requests(target: Engine, tell: Callable[[str], None], examples: int) -> None:
     statuses: dict[int, int] = {}
     number = 0
     began = time.monotonic()
 
     @settings(
-        max_examples=EXAMPLES,
+        max_examples=examples,
         deadline=None,
         database=None,
         phases=(Phase.explicit, Phase.generate, Phase.shrink),
@@ -69,7 +71,7 @@ def test_thousands_of_hostile_requests(target: Engine, tell: Callable[[str], Non
     one()
     seconds = time.monotonic() - began
     tell(f"hostile requests: {number} in {seconds:.0f} s, answered with {dict(sorted(statuses.items()))}")
-    assert number >= EXAMPLES
+    assert number >= examples
     assert target.api("GET", "/_ping").status == 200
     assert resident(target) < _MEMORY_LIMIT, f"{resident(target) >> 20} MiB"
     target.docker("run", "--rm", BUSYBOX, "true").ok()

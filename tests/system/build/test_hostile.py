@@ -255,7 +255,8 @@ def test_archives_of_contexts_that_lead_out(engine: Engine, canary: Canary, what
     nothing_is_left(engine)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.heavy
+@pytest.mark.timeout(900)
 def test_a_dockerfile_of_a_hundred_thousand_lines(engine: Engine) -> None:
     lines = [f"FROM {BUSYBOX}"]
     for number in range(25_000):

@@ -77,7 +77,7 @@ def test_followers_see_every_line(cli: Client) -> None:
     assert numbers(cli("logs", "-f", "followed").ok().raw) == list(range(1, 40_001))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.heavy) for seed in range(1, 6))])
 def test_the_engine_is_killed_again_and_again(new_engine: Callable[..., Engine], seed: int) -> None:
     chance = random.Random(seed)
     engine = new_engine()

@@ -17,7 +17,7 @@ from tests.system.networks.support import Host, bridge_ports
 
 from darse.networks.definition import PREDEFINED
 
-INSTANTS = 15
+INSTANTS = 6
 MANY_INSTANTS = 200
 
 # Makes and removes networks and sandboxes for ever, and connects and disconnects one that runs; the bridges' names

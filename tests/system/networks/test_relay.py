@@ -22,7 +22,7 @@ from tests.support.leaks import find_orphans, processes_of
 from tests.support.waiting import wait_until
 from tests.system.networks.support import Outside, inside
 
-INSTANTS = 30
+FEW_INSTANTS, INSTANTS = 4, 30
 # It takes a tenth of a second on an idle machine; beside other tests a new process waits for its turn.
 BACK_SECONDS = 30
 # Port 80 sends back what comes, and then says so; 81 reads nothing; 82 sends without end; 53 answers with the peer.
@@ -422,14 +422,15 @@ def test_a_thousand_ports(new_engine: Callable[..., Engine]) -> None:
     assert not any(listens(port) for port in (31000, 31500, 31999))
 
 
+@pytest.mark.parametrize("instants", [FEW_INSTANTS, pytest.param(INSTANTS, marks=pytest.mark.heavy)])
 @pytest.mark.parametrize("what", ["run", "rm"])
-def test_a_crash_of_the_engine_leaves_no_port(new_engine: Callable[..., Engine], what: str) -> None:
+def test_a_crash_of_the_engine_leaves_no_port(new_engine: Callable[..., Engine], what: str, instants: int) -> None:
     engine, port, seed = new_engine(), free_port(), random.randrange(10**6)
     print(f"seed {seed}")
     moments = random.Random(seed)
     run = ["run", "-d", "--name", "web", "-p", f"{port}:80", "-p", f"{port}:53/udp", BUSYBOX, "sleep", "999"]
     engine.darse(*run).ok()
-    for _ in range(INSTANTS // 2):
+    for _ in range(instants):
         if what == "run":
             engine.darse("rm", "-f", "web")
         command = engine.darse.popen(*(run if what == "run" else ["rm", "-f", "web"]))

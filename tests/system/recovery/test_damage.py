@@ -21,6 +21,8 @@ from tests.system.recovery.bench import Bench
 
 from darse.engine.rebuild import rebuild
 
+# Kinds of damage that are much like those beside them: `make test-heavy` has all.
+_LONG = pytest.mark.heavy
 REMEDY = "darse system check --rebuild"
 
 
@@ -71,13 +73,13 @@ def _directory(bench: Bench) -> None:
     ("damage", "said"),
     [
         (_missing, "is missing"),
-        (_empty, "is empty"),
+        pytest.param(_empty, "is empty", marks=_LONG),
         (_truncated, "is damaged (database disk image is malformed)"),
-        (_garbage, "is damaged (file is not a database)"),
-        (_log_missing, "is older than the data"),
-        (_log_garbage, "is older than the data"),
+        pytest.param(_garbage, "is damaged (file is not a database)", marks=_LONG),
+        pytest.param(_log_missing, "is older than the data", marks=_LONG),
+        pytest.param(_log_garbage, "is older than the data", marks=_LONG),
         (_old_copy, "is older than the data"),
-        (_directory, "is a directory"),
+        pytest.param(_directory, "is a directory", marks=_LONG),
     ],
     ids=lambda one: one.__name__.strip("_") if callable(one) else "",
 )
@@ -193,7 +195,10 @@ ROWS = {
 }
 
 
-@pytest.mark.parametrize("kind", ROWS)
+_SELDOM = ("container-state", "volume", "target", "event")
+
+
+@pytest.mark.parametrize("kind", [pytest.param(kind, marks=_LONG) if kind in _SELDOM else kind for kind in ROWS])
 def test_a_damaged_row_keeps_only_itself_down(bench: Bench, kind: str) -> None:
     table, statement = ROWS[kind]
     with bench.editing() as database:
@@ -248,7 +253,7 @@ def test_a_lost_layer_keeps_only_what_stands_on_it_down(bench: Bench) -> None:
     assert bench.layer in lost.err
 
 
-@pytest.mark.parametrize("instead", [None, "a file"])
+@pytest.mark.parametrize("instead", [None, pytest.param("a file", marks=_LONG)])
 def test_a_lost_directory_of_a_container_costs_it_no_more_than_its_log(bench: Bench, instead: str | None) -> None:
     directory = bench.data / "containers" / bench.container
     shutil.rmtree(directory)
@@ -267,7 +272,7 @@ def test_a_lost_directory_of_a_container_costs_it_no_more_than_its_log(bench: Be
     assert "Traceback" not in engine.log()
 
 
-@pytest.mark.parametrize("lost", ["", "upper", "work"])
+@pytest.mark.parametrize("lost", ["", *(pytest.param(lost, marks=_LONG) for lost in ("upper", "work"))])
 def test_a_lost_writable_layer_is_told_at_the_start(bench: Bench, lost: str) -> None:
     path = bench.data / "snapshots" / bench.container / lost
     shutil.rmtree(path)
@@ -285,7 +290,13 @@ def test_a_lost_writable_layer_is_told_at_the_start(bench: Bench, lost: str) -> 
 
 
 @pytest.mark.parametrize(
-    ("place", "kind"), [("containers", "file"), ("images/blobs", "loop"), ("trash", "dangling"), ("volumes", "file")]
+    ("place", "kind"),
+    [
+        ("containers", "file"),
+        pytest.param("images/blobs", "loop", marks=_LONG),
+        ("trash", "dangling"),
+        pytest.param("volumes", "file", marks=_LONG),
+    ],
 )
 def test_what_is_in_the_place_of_a_directory_is_named_with_the_remedy(bench: Bench, place: str, kind: str) -> None:
     path = bench.data / place
@@ -536,7 +547,12 @@ def test_a_network_with_a_damaged_row_goes_on_as_its_copy_says(bench: Bench) -> 
 
 @pytest.mark.parametrize(
     ("place", "content"),
-    [("engine-id", b"\xff\xfe"), ("records/serial", b"many"), ("records/images.json", b"{"), ("orphans", b"a file")],
+    [
+        ("engine-id", b"\xff\xfe"),
+        pytest.param("records/serial", b"many", marks=_LONG),
+        ("records/images.json", b"{"),
+        pytest.param("orphans", b"a file", marks=_LONG),
+    ],
 )
 def test_a_damaged_file_of_the_engine_keeps_nothing_down(bench: Bench, place: str, content: bytes) -> None:
     path = bench.data / place

@@ -122,7 +122,9 @@ def test_files_of_the_exec_root_and_of_what_runs(bench: Bench) -> None:
     assert engine.stop() == 0
 
 
-@pytest.mark.parametrize("name", _DATABASE)
+@pytest.mark.parametrize(
+    "name", [*_DATABASE[:2], *(pytest.param(one, marks=pytest.mark.heavy) for one in _DATABASE[2:])]
+)
 def test_a_pipe_among_the_files_of_the_database_is_a_refusal(bench: Bench, name: str) -> None:
     plant(bench.data / name)
     before = bench.prints()

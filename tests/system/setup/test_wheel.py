@@ -15,7 +15,7 @@ from tests.support.pythons import SUPPORTED, find_python
 import darse
 from darse import revision
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = [pytest.mark.heavy, pytest.mark.timeout(900)]
 
 
 class InstalledEngine(Engine):

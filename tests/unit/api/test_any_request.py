@@ -154,7 +154,7 @@ def _examples(number: int) -> settings:
     )
 
 
-@_examples(1200)
+@_examples(400)
 @given(_requests())
 def test_any_request_to_a_route(anything: Any, data: bytes) -> None:
     status = anything(data)
@@ -163,7 +163,7 @@ def test_any_request_to_a_route(anything: Any, data: bytes) -> None:
     assert anything(b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == 200
 
 
-@_examples(600)
+@_examples(200)
 @given(st.binary(max_size=300) | st.text(max_size=100).map(lambda text: f"GET /{text} HTTP/1.1\r\n\r\n".encode()))
 def test_any_bytes(anything: Any, data: bytes) -> None:
     status = anything(data + b"\r\n\r\n\r\n\r\n", end=True)
@@ -171,14 +171,14 @@ def test_any_bytes(anything: Any, data: bytes) -> None:
     assert anything(b"GET /_ping HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n") == 200
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(_documents, st.sampled_from([CreateRequest, ExecConfig, NetworkCreate, NetworkConnect, VolumeCreate]))
 def test_any_document_is_decoded_or_refused(document: dict[str, Any], type_: type[Any]) -> None:
     with contextlib.suppress(InvalidParameter):
         assert isinstance(decode(json.dumps(document).encode(), type_), type_)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=200), st.sampled_from([CreateRequest, NetworkCreate]))
 def test_any_bytes_are_decoded_or_refused(data: bytes, type_: type[Any]) -> None:
     with contextlib.suppress(InvalidParameter):
