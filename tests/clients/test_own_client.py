@@ -13,7 +13,7 @@ from tests.support.engine import BUSYBOX, Engine
 from darse.client.asynchronous import AsyncClient
 from darse.client.endpoint import EngineEndpoint
 from darse.client.errors import ApiError
-from darse.client.requests import containers, images, networks, system, volumes
+from darse.client.requests import archives, containers, execs, images, networks, system, volumes
 from darse.wire.containers import CreateRequest
 from darse.wire.execs import ExecConfig
 from darse.wire.networks import NetworkCreate
@@ -73,16 +73,16 @@ async def test_an_exec_and_an_archive(endpoint: EngineEndpoint) -> None:
         container = await _run(client, "sleep", "1000")
         await client.do(containers.start(container))
         config = ExecConfig(Cmd=["sh", "-c", "echo made > /made; exit 5"], AttachStdout=True)
-        exec_id = (await client.do(containers.create_exec(container, config)))["Id"]
-        async with client.attach(containers.start_exec(exec_id)) as streams:
+        exec_id = (await client.do(execs.create(container, config)))["Id"]
+        async with client.attach(execs.start(exec_id)) as streams:
             assert [frame async for frame in streams.output()] == []
-        assert (await client.do(containers.inspect_exec(exec_id))).ExitCode == 5
-        content = b"".join([piece async for piece in client.read(containers.archive(container, "/made"))])
+        assert (await client.do(execs.inspect(exec_id))).ExitCode == 5
+        content = b"".join([piece async for piece in client.read(archives.archive(container, "/made"))])
         with tarfile.open(fileobj=io.BytesIO(content)) as archive:
             member = archive.extractfile("made")
             assert member is not None
             assert member.read() == b"made\n"
-        changed = await client.do(containers.changes(container))
+        changed = await client.do(archives.changes(container))
         assert changed is not None
         assert [(one.Path, one.Kind) for one in changed] == [("/made", 1)]
         sample = await anext(aiter(client.follow(containers.stats(container, one_shot=True))))

@@ -10,7 +10,6 @@ one of this machine.
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 
@@ -21,14 +20,10 @@ if TYPE_CHECKING:
 # The modules of PyYAML whose errors the C parser names; all else that it uses is in those of _USED.
 _NAMED = ("reader", "scanner", "parser", "composer", "constructor", "emitter", "serializer", "representer")
 _USED = ("error", "tokens", "events", "nodes")
-# New objects after which the youngest are looked through for garbage.
-_OBJECTS = 20_000
 
 
 def prepare() -> None:
     """Load msgspec and PyYAML's C parser; asyncio is loaded by whoever needs it."""
-    # What is imported stays: a tenth of the time was spent on looking for garbage in it.
-    gc.set_threshold(_OBJECTS)
     with _standing_in("platform", system=lambda: os.uname().sysname), _standing_in("textwrap"):
         _import_without("msgspec", "typing_extensions")
     if "yaml" not in sys.modules:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     import socket
 
     from darse.client.http import Reading, ResponseHead
-    from darse.client.request import ApiRequest, AttachRequest, BytesRequest, DocumentsRequest, StreamsRequest
+    from darse.client.requests import ApiRequest, AttachRequest, BytesRequest, DocumentsRequest, StreamsRequest
 
 T = TypeVar("T")
 # Connections that are kept when no request has them: as many as a project may have services that start at once.
@@ -69,9 +69,10 @@ class AsyncClient:
             connection.close()
         else:
             self._idle.append(connection)
-        if request.result is type(None):
+        result = request.result()
+        if result is type(None):
             return None
-        return _decode(body, request.result)
+        return _decode(body, result)
 
     async def follow(self, request: DocumentsRequest[T]) -> AsyncIterator[T]:
         """Yield the documents of an answer as they come. Raises ConnectionLost when it ends too early."""
@@ -83,7 +84,7 @@ class AsyncClient:
     async def subscribe(self, request: DocumentsRequest[T]) -> AsyncIterator[AsyncIterator[T]]:
         """The same, as a context that begins when the answer has: what happens from then on is in the documents."""
         async with self._answer(request) as (connection, _):
-            yield _documents(connection, request.result)
+            yield _documents(connection, request.result())
 
     async def read(self, request: BytesRequest) -> AsyncGenerator[bytes]:
         """Yield an answer as it comes. Raises ConnectionLost when it ends too early."""
@@ -116,15 +117,16 @@ class AsyncClient:
 
     async def _send(self, request: ApiRequest[Any]) -> tuple[_Connection, ResponseHead]:
         headers = dict(request.headers)
-        body = request.content
-        if body is not None:
+        body = None
+        if request.content is not None:
+            body = request.content if isinstance(request.content, bytes) else b"".join(request.content)
             headers["Content-Type"] = "application/x-tar"
         elif request.body is not None:
             body = msgspec.json.encode(request.body)
             headers["Content-Type"] = "application/json"
-        if getattr(request, "upgrade", False):
+        if request.upgrade:
             headers |= {"Connection": "Upgrade", "Upgrade": "tcp"}
-        target = f"/v{API_VERSION}{request.path}{encode_query(request.query)}"
+        target = f"/v{request.version or API_VERSION}{request.path}{encode_query(request.query)}"
         connection = await self._connection()
         with contextlib.ExitStack() as undo:
             undo.callback(connection.close)

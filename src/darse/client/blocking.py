@@ -22,16 +22,19 @@ from darse.client.http import (
     request_head,
     require_name,
 )
+from darse.client.requests import ApiRequest, Generic, nothing
 from darse.client.stdlib import dumps, socket
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any, TypeVar
+    from typing import Any
 
     from darse.client.http import Reading, ResponseHead
-
-    T = TypeVar("T")
+    from darse.client.requests import AttachRequest, D_co, T
+else:
+    D_co = T = None
+PING: ApiRequest[None, None] = ApiRequest("GET", "/_ping", nothing)
 _TOO_NEW = "Maximum supported API version is "
 # How long a command that follows something waits for an engine that went away, in seconds; and how often it looks.
 _PATIENCE = 10.0
@@ -40,7 +43,7 @@ _ASK_AGAIN = "containers run on; ask again when it is back"
 _LOOK_FIRST = "containers run on; what was asked for may have been done or not, so look before you ask again"
 
 
-class Response:
+class Response(Generic[D_co]):
     """A response whose body is read as it is asked for."""
 
     def __init__(self, connection: Connection, head: ResponseHead) -> None:
@@ -58,12 +61,13 @@ class Response:
         """The whole body."""
         return b"".join(self.pieces())
 
-    def json(self) -> Any:
+    def json(self) -> D_co:
         """The body as JSON; None when it is empty. Raises ClientError for what is no JSON."""
         body = self.body()
-        return decode(body) if body.strip() else None
+        document: Any = decode(body) if body.strip() else None
+        return document  # type: ignore[no-any-return]
 
-    def messages(self) -> Iterator[Any]:
+    def messages(self) -> Iterator[D_co]:
         """Yield the JSON documents of a stream, as they come."""
         documents = Documents()
         for piece in self.pieces():
@@ -92,7 +96,7 @@ class Connection:
         path: str,
         headers: Mapping[str, str],
         body: bytes | Iterable[bytes] | None,
-    ) -> Response:
+    ) -> Response[Any]:
         """Send a request and read the head of its response. Raises ConnectionFailed when none comes."""
         self._after_loss = _ASK_AGAIN if method in ("GET", "HEAD") else _LOOK_FIRST
         head = request_head(method, path, headers, body)
@@ -240,86 +244,57 @@ class Client:
         return False
 
     def _ping(self) -> None:
-        response = self.stream("GET", "/_ping")
+        response = self.open(PING)
         response.body()
         response.close()
 
-    def call(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        body: Any = None,
-        *,
-        raw_body: Iterable[bytes] | None = None,
-        headers: Mapping[str, str] | None = None,
-        version: str = "",
-    ) -> Any:
-        """Do a request and return its JSON. Raises ApiError when the engine refuses it.
+    def do(self, request: ApiRequest[Any, D_co]) -> D_co:
+        """Do a request and return the document that is its answer; None for one without a body.
 
-        version: of the API, where the request needs a newer one than others do.
+        Raises ApiError when the engine refuses it, ConnectionFailed when none answers.
         """
         connection = self._connection()
-        response = self._send(connection, method, path, query, body, raw_body, headers, version)
-        document = response.json()
+        response = self._send(connection, request)
+        answer = response.json()
         if response.closes:
             connection.close()
         else:
             self._kept = connection
-        return document
+        return answer
 
-    def stream(
-        self,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None = None,
-        body: Any = None,
-        *,
-        raw_body: Iterable[bytes] | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> Response:
+    def open(self, request: ApiRequest[Any, D_co]) -> Response[D_co]:
         """Do a request on a connection of its own and return the response, to be read as it comes."""
-        return self._send(self._connect(), method, path, query, body, raw_body, headers)
+        return self._send(self._connect(), request)
 
-    def hijack(
-        self, path: str, query: Mapping[str, Any] | None = None, body: Any = None
-    ) -> tuple[Connection, Response]:
-        """Turn a connection into a stream."""
+    def attach(self, request: AttachRequest) -> tuple[Connection, Response[bytes]]:
+        """Do a request whose connection becomes a stream, and return both."""
         connection = self._connect()
-        headers = {"Connection": "Upgrade", "Upgrade": "tcp"}
-        return connection, self._send(connection, "POST", path, query, body, None, headers)
+        return connection, self._send(connection, request)
 
-    def _send(
-        self,
-        connection: Connection,
-        method: str,
-        path: str,
-        query: Mapping[str, Any] | None,
-        body: Any,
-        raw_body: Iterable[bytes] | None,
-        headers: Mapping[str, str] | None,
-        version: str = "",
-    ) -> Response:
+    def _send(self, connection: Connection, request: ApiRequest[Any, D_co]) -> Response[D_co]:
         for collection, kind in _NAMED:
-            if path.startswith(collection) and path[len(collection) :][:1] in ("", "/"):
+            if request.path.startswith(collection) and request.path[len(collection) :][:1] in ("", "/"):
                 require_name("", kind)
-        sent_headers = {**self._headers, **(headers or {})}
-        encoded: bytes | Iterable[bytes] | None = raw_body
-        if body is not None:
-            encoded = dumps(body).encode()
-            sent_headers["Content-Type"] = "application/json"
-        if raw_body is not None and not self._agreed:
+        headers = {**self._headers, **request.headers}
+        if request.upgrade:
+            headers |= {"Connection": "Upgrade", "Upgrade": "tcp"}
+        body = request.content
+        if request.body is not None:
+            body = _encoded(request.body)
+            headers["Content-Type"] = "application/json"
+        elif body is not None and not self._agreed:
             self._ping()  # what is read as it is sent cannot be sent again
-        target, begin = path + encode_query(query), time.perf_counter()
+        target, begin = request.path + encode_query(request.query), time.perf_counter()
+        version = request.version or self._version
         try:
-            response = connection.send(method, f"/v{version or self._version}{target}", sent_headers, encoded)
+            response: Response[D_co] = connection.send(request.method, f"/v{version}{target}", headers, body)
             if response.status == 400 and not self._agreed:
-                response = self._again_in_its_version(response, connection, method, target, sent_headers, encoded)
+                response = self._again_in_its_version(response, connection, request.method, target, headers, body)
         except ConnectionError as error:
             raise no_answer(self.endpoint.host, _ASK_AGAIN) from error
         if self._debug:
             took = (time.perf_counter() - begin) * 1000
-            asked = f"{method} {self.endpoint.host} /v{version or self._version}{target}"
+            asked = f"{request.method} {self.endpoint.host} /v{request.version or self._version}{target}"
             sys.stderr.write(f"debug: {asked}: {response.status} in {took:.1f} ms\n")
         if response.status >= 400:
             raise refused(response.status, response.body())
@@ -328,13 +303,13 @@ class Client:
 
     def _again_in_its_version(
         self,
-        response: Response,
+        response: Response[D_co],
         connection: Connection,
         method: str,
         target: str,
         headers: Mapping[str, str],
         body: bytes | Iterable[bytes] | None,
-    ) -> Response:
+    ) -> Response[D_co]:
         """Send a request again that an older engine refused for its version. Raises ApiError for other refusals."""
         error = refused(response.status, response.body())
         _, too_new, newest = error.reason.partition(_TOO_NEW)
@@ -381,6 +356,15 @@ class Reconnection:
             time.sleep(_INTERVAL)
         if not self._client.comes_back(max(0.0, self._deadline - time.monotonic())):
             raise error from lost
+
+
+def _encoded(body: Any) -> bytes:
+    """A body as JSON: a document, or a struct of the API's types."""
+    if isinstance(body, (dict, list)):
+        return dumps(body).encode()
+    import msgspec
+
+    return msgspec.json.encode(body)
 
 
 def reconnect_seconds() -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from darse.drawings.pairs import Box, Line, draw
@@ -32,7 +33,7 @@ class Drawn(NamedTuple):
         return "  ".join(words)
 
 
-def arrange(networks: list[dict[str, Any]], containers: list[dict[str, Any]]) -> list[Drawn]:
+def arrange(networks: Sequence[Mapping[str, Any]], containers: Sequence[Mapping[str, Any]]) -> list[Drawn]:
     """What there is to show, from the lists of networks and of running containers."""
     found = []
     for network in sorted(networks, key=lambda one: natural(one["Name"])):
@@ -54,7 +55,7 @@ def arrange(networks: list[dict[str, Any]], containers: list[dict[str, Any]]) ->
     return found
 
 
-def _attached(container: dict[str, Any], endpoint: dict[str, Any]) -> Attached:
+def _attached(container: Mapping[str, Any], endpoint: Mapping[str, Any]) -> Attached:
     addresses = tuple(filter(None, (endpoint.get("IPAddress"), endpoint.get("GlobalIPv6Address"))))
     ports = []
     for port in container.get("Ports") or ():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from darse.aiohttp_server import BaseRequest, Response
 from darse.client.asynchronous import AttachedStreams
 from darse.client.errors import ApiError
-from darse.client.request import ApiRequest, AttachRequest, BytesRequest, DocumentsRequest, StreamsRequest
+from darse.client.requests import ApiRequest, AttachRequest, BytesRequest, DocumentsRequest, StreamsRequest
 from darse.web.checks import HEADERS
 from darse.web.errors import InvalidForm, LoginRequired
 from darse.web.sessions import WebSession
@@ -110,4 +109,4 @@ class Visit:
         """A request with the user's name, for the engine's audit log."""
         if self.current_session is None:
             return request
-        return dataclasses.replace(request, headers={**request.headers, "Darse-User": self.current_session.user})
+        return request.with_header("Darse-User", self.current_session.user)

@@ -10,6 +10,7 @@ from darse.cli.command_line.flags import parse
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import ApiError
 from darse.cli.settings.config import Settings
+from darse.client.requests import ApiRequest
 
 
 class FakeStream:
@@ -38,20 +39,19 @@ class FakeClient:
         self.answers = answers
         self.asked: list[tuple[str, str, dict[str, Any], Any]] = []
 
-    def call(self, method: str, path: str, query: Any = None, body: Any = None, **_: Any) -> Any:
-        given = {key: value for key, value in (query or {}).items() if value not in (None, False)}
-        self.asked.append((method, path, given, body))
-        answer = self.answers.get((method, path))
+    def do(self, request: ApiRequest[Any, Any]) -> Any:
+        body = request.body if request.content is None else b"".join(request.content)
+        given = {key: value for key, value in request.query.items() if value not in (None, False, [])}
+        self.asked.append((request.method, request.path, given, body))
+        answer = self.answers.get((request.method, request.path))
         if answer is None:
-            raise ApiError(f"No such object: {path}", 404)
+            raise ApiError(f"No such object: {request.path}", 404)
         if isinstance(answer, Exception):
             raise answer
         return answer
 
-    def stream(self, method: str, path: str, query: Any = None, body: Any = None, *, raw_body: Any = None, **_: Any):
-        if raw_body is not None:
-            body = b"".join(raw_body)
-        return FakeStream(self.call(method, path, query, body))
+    def open(self, request: ApiRequest[Any, Any]) -> FakeStream:
+        return FakeStream(self.do(request))
 
 
 def run(line: list[str], answers: dict[tuple[str, str], Any], config: dict[str, Any] | None = None) -> FakeClient:

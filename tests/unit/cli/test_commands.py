@@ -320,7 +320,7 @@ def test_completion(line: str, some: list[str], none: list[str], monkeypatch: py
 
 def test_completion_asks_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
     containers = [{"Names": ["/web"], "State": "running"}, {"Names": ["/db"], "State": "exited"}]
-    client = SimpleNamespace(call=lambda *_: containers, close=lambda: None)
+    client = SimpleNamespace(do=lambda *_: containers, close=lambda: None)
     monkeypatch.setattr("darse.client.blocking.Client", lambda *_: client)
     assert complete(["rm", ""], Settings()) == ["db", "web"]
     assert complete(["rm", "db", ""], Settings()) == ["web"]

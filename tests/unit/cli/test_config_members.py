@@ -14,6 +14,7 @@ from darse.cli.settings.config import Settings
 from darse.cli.settings.config_file import change
 from darse.client.blocking import Client
 from darse.client.endpoint import EngineEndpoint
+from darse.client.requests import system
 from tests.support.fake_engine import FakeEngine
 from tests.unit.cli.fake import run
 
@@ -67,7 +68,7 @@ def test_the_default_socket_starts_an_engine_however_it_is_named(
 def test_every_request_has_the_users_headers(tmp_path: Path) -> None:
     with FakeEngine(tmp_path) as engine, closing(Client(EngineEndpoint(engine.host), {"X-Team": "blue"})) as client:
         engine.answers["GET", "/version"] = {}
-        client.call("GET", "/version")
+        client.do(system.version())
         assert engine.asked[-1].headers["x-team"] == "blue"
 
 

@@ -10,6 +10,7 @@ import pytest
 
 from darse.client.blocking import Client
 from darse.client.endpoint import EngineEndpoint
+from darse.client.requests import containers
 
 
 def _answer(listener: socket.socket) -> None:
@@ -27,7 +28,7 @@ def test_requests_are_printed(debug: bool, tmp_path, capsys: pytest.CaptureFixtu
         answering.start()
         headers = {"X-Registry-Auth": "secret"}
         client = Client(EngineEndpoint(f"unix://{tmp_path}/s"), headers, debug=debug)
-        assert client.call("GET", "/containers/json", {"all": True}) == []
+        assert client.do(containers.list_containers(all=True)) == []
         answering.join()
     printed = capsys.readouterr()
     assert printed.out == ""

@@ -89,7 +89,7 @@ def test_templates_are_loaded_by_formats_that_need_them(line: list[str], loads: 
 
 
 # What the shortest commands load beside darse: what Python itself or its C modules bring, and nothing of some weight.
-_LIGHT = set("__future__ _collections_abc _json _socket _stat genericpath os os.path posixpath stat time".split())
+_LIGHT = set("__future__ _collections_abc _json _socket _stat gc genericpath os os.path posixpath stat time".split())
 _STREAMS = {"select", "termios", "tty"}
 _SHORT = [
     (["ps"], set()),

@@ -14,6 +14,7 @@ import tempfile
 
 from darse.cli.errors import CliError
 from darse.client.errors import ClientError
+from darse.client.requests import builds
 from darse.client.stdlib import socket
 
 TYPE_CHECKING = False
@@ -127,7 +128,7 @@ class Agents:
 def _carry(client: Client, path: str, token: str) -> None:
     """Carry bytes between an agent and the engine until one of them has ended."""
     try:
-        connection, _ = client.hijack("/build/agents", {"connection": token})
+        connection, _ = client.attach(builds.agent_connection(token))
     except ClientError:
         return  # the build has ended meanwhile, and says why
     agent = socket.socket(socket.AF_UNIX)

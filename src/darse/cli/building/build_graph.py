@@ -10,7 +10,7 @@ import sys
 from darse.cli.command_line.flags import terminal_width
 from darse.cli.commands.build.history import beside, heading
 from darse.cli.errors import CliError
-from darse.client.http import quote
+from darse.client.requests import builds
 from darse.drawings.builds import seconds, svg
 
 TYPE_CHECKING = False
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from darse.client.blocking import Client
+    from darse.client.documents.builds import BuildDocument, BuildEntryDocument
 
     Steps = Sequence[Mapping[str, Any]]
 
@@ -30,18 +31,18 @@ def is_known(client: Client, build: str) -> bool:
         or build in one["Names"]
         or f"{build}:latest" in one["Names"]
         or _is_image(one, build)
-        for one in client.call("GET", "/darse/builds") or ()
+        for one in client.do(builds.list_builds()) or ()
     )
 
 
-def _is_image(build: Mapping[str, Any], name: str) -> bool:
+def _is_image(build: BuildEntryDocument, name: str) -> bool:
     identifier = build["Image"].removeprefix("sha256:")
     return bool(identifier) and identifier.startswith(name.removeprefix("sha256:"))
 
 
 def show(client: Client, build: str, form: str) -> int:
     """Print the graph of a build: as text, or as `json` or `svg`. Raises CliError."""
-    found = client.call("GET", f"/darse/builds/{quote(build)}")
+    found = client.do(builds.inspect(build))
     if form == "json":
         from darse.cli.output.inspect import indented
 
@@ -55,9 +56,9 @@ def show(client: Client, build: str, form: str) -> int:
     return 0
 
 
-def text(build: Mapping[str, Any]) -> Iterator[str]:
+def text(build: BuildDocument) -> Iterator[str]:
     """The lines."""
-    steps: Steps = build["Steps"]
+    steps = build["Steps"]
     columns = terminal_width() if sys.stdout.isatty() else 0
     numbers = {step["Vertex"]: number for number, step in enumerate(steps, 1)}
     yield from heading(build, columns)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 
 from darse.cli.errors import CliError
+from darse.client.requests import builds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
     from darse.client.blocking import Client
 
@@ -45,7 +45,7 @@ class LocalCaches:
         from darse.cli.building.outputs import extract
 
         for token, directory in zip(tokens, self._targets, strict=True):
-            response: Any = client.stream("GET", f"/build/caches/{token}")
+            response = client.open(builds.exported_cache(token))
             extract(response.pieces(), directory)
             response.close()
 

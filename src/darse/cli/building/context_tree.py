@@ -23,6 +23,7 @@ from darse.build.context_list import MOST_ENTRIES, encode
 from darse.cli.building.context_archive import capability, pack
 from darse.cli.building.context_walk import unreadable, walk
 from darse.client.errors import ClientError
+from darse.client.requests import builds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -94,7 +95,7 @@ class ContextTree:
     def send(self, client: Client, token: str) -> None:
         """Send the list, and what the engine asks for. Raises CliError for a file that cannot be read."""
         try:
-            connection, _ = client.hijack("/build/contexts", {"connection": token})
+            connection, _ = client.attach(builds.context_connection(token))
         except ClientError:
             return  # the build has ended meanwhile, and says why
         with contextlib.closing(connection), contextlib.suppress(OSError):  # the build has ended: as above

@@ -14,19 +14,21 @@ import sys
 
 from darse.cli.errors import CliError
 from darse.cli.output.files import write_whole
+from darse.client.requests import archives, containers, images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from typing import Any
 
+    from darse.client.blocking import Client
+
 _PROVENANCE = "https://slsa.dev/provenance/"
-_ATTESTATIONS_SINCE = "1.55"
 FILES = frozenset({"local", "tar"})
 """Outputs that are the image's files: the image itself is not wanted."""
 
 
-def write(client: Any, result: Mapping[str, Any], output: Mapping[str, str], *, platforms: int) -> None:
+def write(client: Client, result: Mapping[str, Any], output: Mapping[str, str], *, platforms: int) -> None:
     """Write the output of what was built, for so many platforms. Raises CliError."""
     kind, destination = output.get("type", ""), output.get("dest", "")
     if kind in FILES:
@@ -38,32 +40,30 @@ def write(client: Any, result: Mapping[str, Any], output: Mapping[str, str], *, 
             else:
                 _write(pieces, destination)
     elif kind in ("docker", "oci") and destination:
-        query = {"names": result["Names"] or [result["Descriptor"]["digest"]]}
-        _write(client.stream("GET", "/images/get", query).pieces(), destination)
+        names = result["Names"] or [result["Descriptor"]["digest"]]
+        _write(client.open(images.save(*names)).pieces(), destination)
 
 
 @contextlib.contextmanager
-def _files(client: Any, image: str) -> Iterator[Iterator[bytes]]:
+def _files(client: Client, image: str) -> Iterator[Iterator[bytes]]:
     """The archive of an image's files; the image is removed afterwards unless it has a name or another use."""
-    container = client.call("POST", "/containers/create", None, {"Image": image, "Cmd": ["none"]})["Id"]
+    container = client.do(containers.create({"Image": image, "Cmd": ["none"]}))["Id"]
     try:
         attested = _attestations(client, image)
-        yield itertools.chain(attested, client.stream("GET", f"/containers/{container}/export").pieces())
+        yield itertools.chain(attested, client.open(archives.export(container)).pieces())
     finally:
-        client.call("DELETE", f"/containers/{container}", {"v": True})
+        client.do(containers.remove(container, volumes=True))
 
 
-def _attestations(client: Any, image: str) -> Iterator[bytes]:
+def _attestations(client: Client, image: str) -> Iterator[bytes]:
     """What is attested of an image, as the first files of an archive that goes on: in-toto statements, as they are."""
     from darse.archive.headers import member
-    from darse.client.http import quote
 
-    inspected = client.call("GET", f"/images/{quote(image)}/json", {"manifests": True})
+    inspected = client.do(images.inspect(image, manifests=True))
     if not any(one["Kind"] == "attestation" for one in inspected.get("Manifests") or ()):
         return
     names: dict[str, int] = {}
-    path = f"/images/{quote(image)}/attestations"
-    for one in client.call("GET", path, {"statement": True}, version=_ATTESTATIONS_SINCE):
+    for one in client.do(images.attestations(image)):
         kind = "provenance" if one["PredicateType"].startswith(_PROVENANCE) else "sbom.spdx"
         names[kind] = number = names.get(kind, 0) + 1
         name = f"{kind}.json" if number == 1 else f"{kind.replace('.', f'-{number}.')}.json"

@@ -6,13 +6,19 @@ asked, but never started, for a tab.
 
 from __future__ import annotations
 
-from typing import Any
-
 from darse.cli.command_line import builtin_drivers, flag_words, index
 from darse.cli.command_line.flags import Command, Flag
 from darse.cli.errors import CliError
 from darse.cli.settings.config import Settings
 from darse.client.endpoint import EngineEndpoint
+from darse.client.requests import archives, system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from darse.client.blocking import Client
+    from darse.client.documents.containers import ExecConfigDocument
 
 # What the arguments of a command are, by the words of its usage.
 _OBJECTS = {
@@ -229,10 +235,12 @@ _FILTER_OBJECTS = {
 
 def _drivers(kind: str, settings: Settings) -> list[str]:
     try:
-        info = _asked(settings).call("GET", "/info")
+        info = _asked(settings).do(system.info())
     except CliError:
         return _USUAL_DRIVERS.get(kind, [])
-    return list((info if kind == "Runtimes" else info["Plugins"]).get(kind) or ())
+    found: Mapping[str, object] = info if kind == "Runtimes" else info["Plugins"]
+    named = found.get(kind)
+    return list(named) if isinstance(named, (dict, list)) else []
 
 
 def _context_hosts(settings: Settings) -> list[str]:
@@ -259,35 +267,34 @@ def _copied(current: str, settings: Settings) -> list[str]:
     return _starting(current, [f"{container}:{directory}{name}" for name in names])
 
 
-def _listing(client: Any, container: str, directory: str) -> list[str]:
+def _listing(client: Client, container: str, directory: str) -> list[str]:
     """The names in a directory of a container, with `/` behind those of directories. Raises CliError."""
-    from darse.client.http import quote
+    from darse.client.requests import containers, execs
     from darse.client.streams import Demultiplexer
 
-    path = f"/containers/{quote(container)}"
-    if client.call("GET", f"{path}/json")["State"]["Running"]:
-        config = {"AttachStdout": True, "Cmd": ["ls", "-1ap", directory]}
-        exec_path = f"/exec/{client.call('POST', f'{path}/exec', None, config)['Id']}"
+    if client.do(containers.inspect(container))["State"]["Running"]:
+        listing: ExecConfigDocument = {"AttachStdout": True, "Cmd": ["ls", "-1ap", directory]}
+        process = client.do(execs.create(container, listing))["Id"]
         output = bytearray()
         demultiplexer = Demultiplexer(lambda _, data: output.extend(data))
-        connection, _ = client.hijack(f"{exec_path}/start", None, {"Detach": False, "Tty": False})
+        connection, _ = client.attach(execs.start(process))
         demultiplexer.feed(connection.early())
         while piece := connection.socket.recv(1 << 16):
             demultiplexer.feed(piece)
-        if client.call("GET", f"{exec_path}/json")["ExitCode"] == 0:
+        if client.do(execs.inspect(process))["ExitCode"] == 0:
             names = output.decode(errors="replace").splitlines()
             return [name for name in names if name not in ("./", "../")]
-    return _archived(client, path, directory)
+    return _archived(client, container, directory)
 
 
-def _archived(client: Any, path: str, directory: str) -> list[str]:
+def _archived(client: Client, container: str, directory: str) -> list[str]:
     """The same of a container that does not run, or has no `ls`: as far as the archive's first megabytes tell."""
     from darse.archive.errors import ArchiveRefused
     from darse.archive.extract import entries
     from darse.archive.tar import DIRECTORY
 
     content = bytearray()
-    for piece in client.stream("GET", f"{path}/archive", {"path": directory}).pieces():
+    for piece in client.open(archives.archive(container, directory)).pieces():
         content += piece
         if len(content) > _ARCHIVE_LIMIT:
             break
@@ -328,7 +335,7 @@ def _known(kind: str, verb: str, settings: Settings) -> list[str]:
         client.close()
 
 
-def _asked(settings: Settings) -> Any:
+def _asked(settings: Settings) -> Client:
     """The engine, which is not started for a tab."""
     from darse.client.blocking import Client
 
@@ -344,19 +351,21 @@ def _asked(settings: Settings) -> Any:
     return Client(quiet, settings.member("HttpHeaders", dict))
 
 
-def _listed(client: Any, kind: str, verb: str) -> list[str]:
+def _listed(client: Client, kind: str, verb: str) -> list[str]:
+    from darse.client.requests import containers, images, networks, volumes
+
     if kind == "container":
-        containers = client.call("GET", "/containers/json", {"all": verb not in _RUNNING})
+        found = client.do(containers.list_containers(all=verb not in _RUNNING))
         if verb == "start":
-            containers = [one for one in containers if one["State"] in ("created", "exited")]
+            found = [one for one in found if one["State"] in ("created", "exited")]
         if verb == "unpause":
-            containers = [one for one in containers if one["State"] == "paused"]
-        return [one["Names"][0].removeprefix("/") for one in containers if one["Names"]]
+            found = [one for one in found if one["State"] == "paused"]
+        return [one["Names"][0].removeprefix("/") for one in found if one["Names"]]
     if kind == "image":
-        return [tag.removesuffix(":latest") for one in client.call("GET", "/images/json") for tag in one["RepoTags"]]
+        return [tag.removesuffix(":latest") for one in client.do(images.list_images()) for tag in one["RepoTags"]]
     if kind == "network":
-        return [one["Name"] for one in client.call("GET", "/networks")]
-    return [one["Name"] for one in client.call("GET", "/volumes")["Volumes"] or ()]
+        return [one["Name"] for one in client.do(networks.list_networks())]
+    return [one["Name"] for one in client.do(volumes.list_volumes())["Volumes"] or ()]
 
 
 BASH = """# darse completion bash > /etc/bash_completion.d/darse

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import sys
 
-from darse.cli.errors import CliError
+from darse.cli.errors import CliError, InvalidArgument
 
 # Importing typing takes a tenth of the time of `darse version`; type checkers read this as True.
 TYPE_CHECKING = False
@@ -163,6 +163,20 @@ def parse(command: Command, arguments: Sequence[str]) -> tuple[Options, list[str
                 break
     _count(command, rest)
     return options, rest
+
+
+def parse_filters(entries: list[str]) -> dict[str, list[str]] | None:
+    """The values of `--filter`, `key=value` each, as the API has them; None without any. Raises InvalidArgument."""
+    filters: dict[str, list[str]] = {}
+    for entry in entries:
+        name, equals, value = entry.partition("=")
+        if not equals:
+            raise InvalidArgument(entry, "filter", "bad format of filter (expected name=value)")
+        name = name.strip().lower()
+        if name.endswith("!"):
+            name = name[:-1] + "!"
+        filters.setdefault(name, []).append(value.strip())
+    return filters or None
 
 
 def _long(command: Command, options: Options, names: dict[str, Flag], word: str, queue: list[str]) -> None:

@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from darse.client.blocking import Client
+
 
 class Invocation:
     """One run of a command."""
@@ -31,10 +33,10 @@ class Invocation:
         self.settings = settings
         # The flags between the words of a command: `compose -f FILE config`.
         self.group_options = group_options
-        self._client: Any = None
+        self._client: Client | None = None
 
     @property
-    def client(self) -> Any:
+    def client(self) -> Client:
         """The engine; connected to when it is first used."""
         if self._client is None:
             from darse.client.blocking import Client

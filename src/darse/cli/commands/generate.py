@@ -9,11 +9,13 @@ from typing import Any
 from darse.cli.command_line.flags import Command, Flag, string
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.client.http import quote
+from darse.client.requests import containers, images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
+
+    from darse.client.documents.containers import ContainerInspectDocument
 
 _BILLION = 1_000_000_000
 _BUILTIN_NETWORKS = frozenset({"bridge", "default", ""})
@@ -55,7 +57,7 @@ def generate(invocation: Invocation) -> int:
     form = invocation.options.format
     if form not in ("yaml", "json"):
         raise CliError(f"unsupported format {form!r}: it is yaml or json")
-    found = [invocation.client.call("GET", f"/containers/{quote(one)}/json") for one in invocation.arguments]
+    found = [invocation.client.do(containers.inspect(one)) for one in invocation.arguments]
     images = {one["Image"]: _image(invocation, one["Image"]) for one in found}
     document = compose_file(found, images, invocation.options.name)
     sys.stdout.write(f"{go_json(document, indent=2)}\n" if form == "json" else writer.write(document))
@@ -63,12 +65,12 @@ def generate(invocation: Invocation) -> int:
 
 
 def _image(invocation: Invocation, identifier: str) -> Mapping[str, Any]:
-    config: Mapping[str, Any] = invocation.client.call("GET", f"/images/{quote(identifier)}/json")["Config"] or {}
+    config: Mapping[str, Any] = invocation.client.do(images.inspect(identifier))["Config"] or {}
     return config
 
 
 def compose_file(
-    containers: list[dict[str, Any]], images: Mapping[str, Mapping[str, Any]], name: str = ""
+    inspected: Sequence[ContainerInspectDocument], images: Mapping[str, Mapping[str, Any]], name: str = ""
 ) -> dict[str, Any]:
     """The document for containers as inspect shows them; `images` has `Config` of each one's image by its id.
 
@@ -78,8 +80,8 @@ def compose_file(
     services: dict[str, Any] = {}
     networks: dict[str, Any] = {}
     volumes: dict[str, Any] = {}
-    names = {one["Id"]: _service_name(one) for one in containers}
-    for one in containers:
+    names = {one["Id"]: _service_name(one) for one in inspected}
+    for one in inspected:
         service = names[one["Id"]]
         if service in services:
             raise CliError(f"two containers would be service {service}: name one of them only")

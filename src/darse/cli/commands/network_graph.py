@@ -8,6 +8,7 @@ from darse.cli.command_line.flags import Command, string
 from darse.cli.command_line.help_pages import fitted
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
+from darse.client.requests import containers, networks
 from darse.drawings.networks import Drawn, arrange, as_svg
 
 _FORMATS = ("text", "svg")
@@ -18,9 +19,7 @@ def graph(invocation: Invocation) -> int:
     shape = invocation.options.format
     if shape not in _FORMATS:
         raise CliError(f"invalid format {shape!r}: {' or '.join(_FORMATS)}")
-    networks = invocation.client.call("GET", "/networks")
-    containers = invocation.client.call("GET", "/containers/json")
-    drawn = arrange(networks, containers)
+    drawn = arrange(invocation.client.do(networks.list_networks()), invocation.client.do(containers.list_containers()))
     sys.stdout.write("".join(f"{line}\n" for line in fitted(as_text(drawn))) if shape == "text" else as_svg(drawn))
     return 0
 

@@ -6,16 +6,20 @@ from __future__ import annotations
 import sys
 from typing import Any, ClassVar
 
-from darse.cli.command_line.filters import parse_filters
-from darse.cli.command_line.flags import Command, listing, number, string, switch
+from darse.cli.command_line.flags import Command, listing, number, parse_filters, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.command_line.key_values import comma_separated, key_values, strict_key_values
 from darse.cli.commands import pruning
 from darse.cli.commands.network_graph import GRAPH
 from darse.cli.errors import ApiError, CliError
 from darse.cli.output.format import FORMAT_HELP, Row, labels_text, write
-from darse.client.http import quote, require_name
+from darse.client.requests import networks
 from darse.natural_order import natural
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.cli.command_line.flags import Options
+    from darse.client.documents.networks import EndpointSettingsDocument, IPAMConfigDocument, NetworkCreateDocument
 
 _TABLE = "table {{.ID}}\t{{.Name}}\t{{.Driver}}\t{{.Scope}}"
 _HEADINGS = {
@@ -76,7 +80,7 @@ def _boolean(value: object) -> str:
 def create(invocation: Invocation) -> int:
     """Create a network and print its id."""
     options = invocation.options
-    body: dict[str, Any] = {
+    body: NetworkCreateDocument = {
         "Name": invocation.arguments[0],
         "Driver": options.driver,
         "Scope": options.scope,
@@ -94,17 +98,18 @@ def create(invocation: Invocation) -> int:
     }
     if options.config_from:
         body["ConfigFrom"] = {"Network": options.config_from}
-    for name in ("ipv4", "ipv6"):
-        if name in options.given:
-            body[f"EnableIP{name[2:]}"] = getattr(options, name)
-    answer = invocation.client.call("POST", "/networks/create", body=body)
+    if "ipv4" in options.given:
+        body["EnableIPv4"] = options.ipv4
+    if "ipv6" in options.given:
+        body["EnableIPv6"] = options.ipv6
+    answer = invocation.client.do(networks.create(body))
     if answer.get("Warning"):
         sys.stderr.write(f"WARNING: {answer['Warning']}\n")
     sys.stdout.write(f"{answer['Id']}\n")
     return 0
 
 
-def _address_configurations(options: Any) -> list[dict[str, Any]]:
+def _address_configurations(options: Options) -> list[IPAMConfigDocument]:
     """One entry per subnet, with the range, gateway and reserved addresses that are in it. Raises CliError."""
     subnets, ranges = comma_separated(options.subnet), comma_separated(options.ip_range)
     gateways, reserved = comma_separated(options.gateway), key_values(options.aux_address)
@@ -125,9 +130,9 @@ def _address_configurations(options: Any) -> list[dict[str, Any]]:
         if any(subnet.overlaps(other) for other in known.values() if other.version == subnet.version):
             raise CliError("multiple overlapping subnet configuration is not supported")
         known[text] = subnet
-    configurations: dict[str, dict[str, Any]] = {text: {"Subnet": text} for text in subnets}
+    configurations: dict[str, IPAMConfigDocument] = {text: {"Subnet": text} for text in subnets}
 
-    def matching(text: str, what: str) -> dict[str, Any]:
+    def matching(text: str, what: str) -> IPAMConfigDocument:
         try:
             address = ipaddress.ip_interface(text).ip
         except ValueError:
@@ -143,22 +148,25 @@ def _address_configurations(options: Any) -> list[dict[str, Any]]:
         *((one, "gateway", "Gateway") for one in gateways),
     ]:
         found = matching(text, what)
-        if key in found:
+        if given := found.get(key):
             relation = "on" if what == "range" else "for"
             raise CliError(
-                f"cannot configure multiple {what}s ({text}, {found[key]}) {relation} the same subnet "
-                f"({found['Subnet']})"
+                f"cannot configure multiple {what}s ({text}, {given}) {relation} the same subnet ({found['Subnet']})"
             )
-        found[key] = text
+        if key == "IPRange":
+            found["IPRange"] = text
+        else:
+            found["Gateway"] = text
     for name, text in reserved.items():
-        matching(text, "aux-address").setdefault("AuxiliaryAddresses", {})[name] = text
+        found = matching(text, "aux-address")
+        found["AuxiliaryAddresses"] = {**(found.get("AuxiliaryAddresses") or {}), name: text}
     return list(configurations.values())
 
 
 def list_networks(invocation: Invocation) -> int:
     """Print the networks."""
     options = invocation.options
-    networks = invocation.client.call("GET", "/networks", {"filters": parse_filters(options.filter)})
+    found = invocation.client.do(networks.list_networks(filters=parse_filters(options.filter)))
     source = options.format
     if not source and not options.quiet:
         source = invocation.settings.member("networksFormat", str)
@@ -167,8 +175,8 @@ def list_networks(invocation: Invocation) -> int:
     elif source == "raw":
         raw = "network_id: {{.ID}}\nname: {{.Name}}\ndriver: {{.Driver}}\nscope: {{.Scope}}\n"
         source = "network_id: {{.ID}}" if options.quiet else raw
-    networks.sort(key=lambda network: natural(network["Name"]))
-    rows = (NetworkRow(one, truncate=not options.no_trunc) for one in networks)
+    found.sort(key=lambda network: natural(network["Name"]))
+    rows = (NetworkRow(one, truncate=not options.no_trunc) for one in found)
     write(source, rows, _HEADINGS, may_fit=source == _TABLE and not options.no_trunc)
     return 0
 
@@ -178,7 +186,7 @@ def remove(invocation: Invocation) -> int:
     status = 0
     for name in invocation.arguments:
         try:
-            invocation.client.call("DELETE", f"/networks/{quote(name)}")
+            invocation.client.do(networks.remove(name))
         except ApiError as error:
             if invocation.options.force and error.http_status == 404:
                 continue
@@ -191,17 +199,11 @@ def remove(invocation: Invocation) -> int:
     return 0
 
 
-def _require(network: str, container: str) -> None:
-    require_name(network, "network")
-    require_name(container, "container")
-
-
 def connect(invocation: Invocation) -> int:
     """Connect a container to a network."""
     options = invocation.options
     network, container = invocation.arguments
-    _require(network, container)
-    settings = {
+    settings: EndpointSettingsDocument = {
         "IPAMConfig": {
             "IPv4Address": options.ip,
             "IPv6Address": options.ip6,
@@ -212,21 +214,14 @@ def connect(invocation: Invocation) -> int:
         "DriverOpts": strict_key_values(comma_separated(options.driver_opt)),
         "GwPriority": options.gw_priority,
     }
-    invocation.client.call(
-        "POST", f"/networks/{quote(network)}/connect", body={"Container": container, "EndpointConfig": settings}
-    )
+    invocation.client.do(networks.connect(network, container, settings))
     return 0
 
 
 def disconnect(invocation: Invocation) -> int:
     """Disconnect a container from a network."""
     network, container = invocation.arguments
-    _require(network, container)
-    invocation.client.call(
-        "POST",
-        f"/networks/{quote(network)}/disconnect",
-        body={"Container": container, "Force": invocation.options.force},
-    )
+    invocation.client.do(networks.disconnect(network, container, force=invocation.options.force))
     return 0
 
 

@@ -7,10 +7,8 @@ import sys
 import tarfile
 import tempfile
 from collections.abc import Iterator
-from typing import Any
 
-from darse.cli.command_line.filters import parse_filters
-from darse.cli.command_line.flags import Command, listing, number, string, switch
+from darse.cli.command_line.flags import Command, listing, number, parse_filters, string, switch
 from darse.cli.command_line.invocation import Invocation, confirm
 from darse.cli.errors import CliError
 from darse.cli.output.format import FORMAT_HELP, INSPECT_FORMAT_HELP, write
@@ -19,28 +17,29 @@ from darse.cli.output.inspect import inspect as print_objects
 from darse.cli.output.plugin_rows import HEADINGS, PluginRow
 from darse.cli.output.progress import display
 from darse.cli.settings import credentials
-from darse.client.http import quote, require_name
+from darse.client.requests import plugins
 from darse.image_spec import references
 from darse.natural_order import natural
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.documents.plugins import PluginPrivilegeDocument
+
 _TABLE = "table {{.ID}}\t{{.Name}}\t{{.Description}}\t{{.Enabled}}"
 _PIECE = 256 * 1024
-
-
-def _path(plugin: str, what: str = "") -> str:
-    name = quote(require_name(plugin, "plugin"), safe="/:@")
-    return f"/plugins/{name}/{what}" if what else f"/plugins/{name}"
+# How long the engine waits for a plugin that was installed, in seconds.
+_START_SECONDS = 30
 
 
 def list_plugins(invocation: Invocation) -> int:
     """Print the plugins."""
     options = invocation.options
-    plugins = invocation.client.call("GET", "/plugins", {"filters": parse_filters(options.filter)}) or []
+    found = invocation.client.do(plugins.list_plugins(filters=parse_filters(options.filter)))
     source = options.format
     if source in ("", "table"):
         source = "{{.ID}}" if options.quiet else _TABLE
     rows = (
-        PluginRow(one, truncate=not options.no_trunc) for one in sorted(plugins, key=lambda one: natural(one["Name"]))
+        PluginRow(one, truncate=not options.no_trunc) for one in sorted(found, key=lambda one: natural(one["Name"]))
     )
     write(source, rows, HEADINGS, may_fit=source == _TABLE)
     return 0
@@ -50,15 +49,14 @@ def inspect(invocation: Invocation) -> int:
     """Print plugins in detail."""
 
     def get(name: str) -> Found:
-        return Found(invocation.client.call("GET", _path(name, "json")), "types.Plugin")
+        return Found(invocation.client.do(plugins.inspect(name)), "types.Plugin")
 
     return print_objects(invocation.arguments, invocation.options.format, get)
 
 
-def _granted(invocation: Invocation, remote: str, headers: dict[str, str], *, ask: bool) -> list[dict[str, Any]]:
+def _granted(invocation: Invocation, remote: str, registry_auth: str, *, ask: bool) -> list[PluginPrivilegeDocument]:
     """What a plugin asks for, when the user grants it. Raises CliError."""
-    response = invocation.client.stream("GET", "/plugins/privileges", {"remote": remote}, headers=headers)
-    wanted: list[dict[str, Any]] = response.json() or []
+    wanted = invocation.client.do(plugins.privileges(remote, credentials=registry_auth)) or []
     if wanted and ask:
         sys.stdout.write(f'Plugin "{remote}" is requesting the following privileges:\n')
         for one in wanted:
@@ -68,22 +66,21 @@ def _granted(invocation: Invocation, remote: str, headers: dict[str, str], *, as
     return wanted
 
 
-def _header(invocation: Invocation, remote: str) -> dict[str, str]:
-    return credentials.header(invocation.settings, references.parse(remote).domain)
+def _auth(invocation: Invocation, remote: str) -> str:
+    return credentials.registry_auth(invocation.settings, references.parse(remote).domain)
 
 
 def install(invocation: Invocation) -> int:
     """Install a plugin, and enable it."""
     options = invocation.options
     remote, *words = invocation.arguments
-    name, headers = options.alias or remote, _header(invocation, remote)
-    granted = _granted(invocation, remote, headers, ask=not options.grant_all_permissions)
-    query = {"remote": remote, "name": name}
-    display(invocation.client.stream("POST", "/plugins/pull", query, granted, headers=headers).messages())
+    name, auth = options.alias or remote, _auth(invocation, remote)
+    granted = _granted(invocation, remote, auth, ask=not options.grant_all_permissions)
+    display(invocation.client.open(plugins.pull(remote, granted, name=name, credentials=auth)).messages())
     if words:
-        invocation.client.call("POST", _path(name, "set"), body=words)
+        invocation.client.do(plugins.configure(name, words))
     if not options.disable:
-        invocation.client.call("POST", _path(name, "enable"), {"timeout": 30})
+        invocation.client.do(plugins.enable(name, timeout=_START_SECONDS))
     sys.stdout.write(f"Installed plugin {remote}\n")
     return 0
 
@@ -91,7 +88,7 @@ def install(invocation: Invocation) -> int:
 def upgrade(invocation: Invocation) -> int:
     """Replace the image of a plugin."""
     name, *rest = invocation.arguments
-    plugin = invocation.client.call("GET", _path(name, "json"))
+    plugin = invocation.client.do(plugins.inspect(name))
     if plugin["Enabled"]:
         raise CliError("the plugin must be disabled before upgrading")
     remote = rest[0] if rest else plugin["PluginReference"]
@@ -99,13 +96,9 @@ def upgrade(invocation: Invocation) -> int:
         text = f"Plugin images do not match, are you sure? {plugin['PluginReference']} becomes {remote}"
         if not confirm(text):
             raise CliError("plugin upgrade has been cancelled")
-    headers = _header(invocation, remote)
-    granted = _granted(invocation, remote, headers, ask=not invocation.options.grant_all_permissions)
-    display(
-        invocation.client.stream(
-            "POST", _path(name, "upgrade"), {"remote": remote}, granted, headers=headers
-        ).messages()
-    )
+    auth = _auth(invocation, remote)
+    granted = _granted(invocation, remote, auth, ask=not invocation.options.grant_all_permissions)
+    display(invocation.client.open(plugins.upgrade(name, remote, granted, credentials=auth)).messages())
     sys.stdout.write(f"Upgraded plugin {name} to {remote}\n")
     return 0
 
@@ -116,41 +109,33 @@ def _bare(reference: str) -> str:
 
 def enable(invocation: Invocation) -> int:
     """Start plugins."""
-    return _each(invocation, "enable", {"timeout": invocation.options.timeout})
+    timeout = invocation.options.timeout
+    return invocation.for_each(lambda name: invocation.client.do(plugins.enable(name, timeout=timeout)))
 
 
 def disable(invocation: Invocation) -> int:
     """Stop plugins."""
-    return _each(invocation, "disable", {"force": invocation.options.force})
-
-
-def _each(invocation: Invocation, what: str, query: dict[str, Any]) -> int:
-    def one(name: str) -> None:
-        invocation.client.call("POST", _path(name, what), query)
-
-    return invocation.for_each(one)
+    force = invocation.options.force
+    return invocation.for_each(lambda name: invocation.client.do(plugins.disable(name, force=force)))
 
 
 def remove(invocation: Invocation) -> int:
     """Remove plugins."""
-
-    def one(name: str) -> None:
-        invocation.client.call("DELETE", _path(name), {"force": invocation.options.force})
-
-    return invocation.for_each(one)
+    force = invocation.options.force
+    return invocation.for_each(lambda name: invocation.client.do(plugins.remove(name, force=force)))
 
 
 def set_plugin(invocation: Invocation) -> int:
     """Change settings of a plugin."""
     name, *words = invocation.arguments
-    invocation.client.call("POST", _path(name, "set"), body=words)
+    invocation.client.do(plugins.configure(name, words))
     return 0
 
 
 def push(invocation: Invocation) -> int:
     """Push a plugin."""
     (name,) = invocation.arguments
-    display(invocation.client.stream("POST", _path(name, "push"), headers=_header(invocation, name)).messages())
+    display(invocation.client.open(plugins.push(name, credentials=_auth(invocation, name))).messages())
     return 0
 
 
@@ -162,13 +147,8 @@ def create(invocation: Invocation) -> int:
             raise CliError(
                 f"{directory} has no {needed}: a plugin is made of a file config.json and a directory rootfs"
             )
-    invocation.client.stream(
-        "POST",
-        "/plugins/create",
-        {"name": name},
-        raw_body=_archive(directory, compress=invocation.options.compress),
-        headers={"Content-Type": "application/x-tar"},
-    ).close()
+    archive = _archive(directory, compress=invocation.options.compress)
+    invocation.client.open(plugins.create(name, archive)).close()
     sys.stdout.write(f"{name}\n")
     return 0
 

@@ -6,17 +6,24 @@ import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from darse.cli.command_line.filters import parse_filters
+from darse.cli.command_line.flags import parse_filters
 from darse.cli.command_line.invocation import Invocation, confirm
+from darse.client.requests import ApiRequest, builds, containers, images, networks, volumes
 from darse.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from darse.client.blocking import Client
 
 _QUESTION = "Are you sure you want to continue?"
 
 
 class Kind(NamedTuple):
-    """A kind of object: where it is pruned, what its list is called, and what is asked before."""
+    """A kind of object: what asks for pruning it, what its list is called, and what is asked before."""
 
-    path: str
+    request: Callable[..., ApiRequest[Any, Mapping[str, Any]]]
     title: str
     member: str
     warning: str
@@ -24,23 +31,23 @@ class Kind(NamedTuple):
 
 
 CONTAINERS = Kind(
-    "/containers/prune", "Deleted Containers:", "ContainersDeleted", "WARNING! This will remove all stopped containers."
+    containers.prune, "Deleted Containers:", "ContainersDeleted", "WARNING! This will remove all stopped containers."
 )
 NETWORKS = Kind(
-    "/networks/prune",
+    networks.prune,
     "Deleted Networks:",
     "NetworksDeleted",
     "WARNING! This will remove all custom networks not used by at least one container.",
 )
 VOLUMES = Kind(
-    "/volumes/prune",
+    volumes.prune,
     "Deleted Volumes:",
     "VolumesDeleted",
     "WARNING! This will remove anonymous local volumes not used by at least one container.",
     "WARNING! This will remove all local volumes not used by at least one container.",
 )
 IMAGES = Kind(
-    "/images/prune",
+    images.prune,
     "Deleted Images:",
     "ImagesDeleted",
     "WARNING! This will remove all dangling images.",
@@ -49,7 +56,7 @@ IMAGES = Kind(
 
 
 CACHES = Kind(
-    "/build/prune",
+    builds.prune_cache,
     "Deleted build cache objects:",
     "CachesDeleted",
     "WARNING! This will remove all dangling build cache.",
@@ -68,9 +75,9 @@ def filters_of(invocation: Invocation) -> dict[str, list[str]]:
     return given
 
 
-def prune(client: Any, kind: Kind, filters: dict[str, list[str]]) -> tuple[int, str]:
+def prune(client: Client, kind: Kind, filters: dict[str, list[str]]) -> tuple[int, str]:
     """Remove; return the bytes that were freed and what to print of it."""
-    result = client.call("POST", kind.path, {"filters": filters or None})
+    result = client.do(kind.request(filters=filters or None))
     deleted = result.get(kind.member) or []
     if not deleted:
         return 0, ""

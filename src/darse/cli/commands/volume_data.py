@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Iterator
 from typing import Any, BinaryIO
@@ -13,16 +12,17 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.command_line.key_values import key_values
 from darse.cli.errors import CliError
 from darse.cli.output.files import write_whole
-from darse.client.http import quote, require_name
+from darse.client.requests import volumes
 from darse.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.documents.volumes import VolumeDocument
+    from darse.client.requests import ApiRequest
 
 _PIECE = 256 * 1024
 # Bytes after which the number on the terminal changes.
 _SHOWN = 16 * 1024 * 1024
-
-
-def _path(volume: str, what: str) -> str:
-    return f"/darse/volumes/{quote(require_name(volume, 'volume'))}/{what}"
 
 
 def _counted(pieces: Iterable[bytes], what: str) -> Iterator[bytes]:
@@ -44,7 +44,7 @@ def export(invocation: Invocation) -> int:
     (name,), path = invocation.arguments, invocation.options.output
     if not path and sys.stdout.isatty():
         raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    pieces = invocation.client.stream("GET", _path(name, "archive")).pieces()
+    pieces = invocation.client.open(volumes.archive(name)).pieces()
     if path:
         write_whole(path, _counted(pieces, f"{name}:"), "failed to export volume")
         return 0
@@ -62,14 +62,13 @@ def import_(invocation: Invocation) -> int:
         raise CliError("requested import from stdin, but stdin is empty")
     with sys.stdin.buffer if source == "-" else _open(source) as file:
         pieces = iter(lambda: file.read(_PIECE), b"")
-        response = invocation.client.stream(
-            "PUT",
-            _path(name, "archive"),
-            {"replace": options.replace or None, "labels": json.dumps(key_values(options.label))},
-            raw_body=_counted(pieces, f"{name}:"),
-            headers={"Content-Type": "application/x-tar"},
+        request = volumes.put_archive(
+            name,
+            _counted(pieces, f"{name}:"),
+            labels=key_values(options.label),
+            replace=options.replace,
         )
-        volume = json.loads(b"".join(response.pieces()))
+        volume = invocation.client.open(request).json()
     sys.stdout.write(f"{volume['Name']}\n")
     return 0
 
@@ -81,36 +80,35 @@ def _open(path: str) -> BinaryIO:
         raise CliError(f"open {path}: {(error.strerror or str(error)).lower()}") from error
 
 
-def _post(invocation: Invocation, volume: str, what: str, body: dict[str, Any]) -> int:
-    made = invocation.client.call("POST", _path(volume, what), body=body)
-    sys.stdout.write(f"{made['Name']}\n")
+def _made(invocation: Invocation, request: ApiRequest[Any, VolumeDocument]) -> int:
+    sys.stdout.write(f"{invocation.client.do(request)['Name']}\n")
     return 0
 
 
 def clone(invocation: Invocation) -> int:
     """Make another volume with what one holds, and print its name."""
     source, new = invocation.arguments
-    return _post(invocation, source, "clone", {"Name": new, "Labels": key_values(invocation.options.label)})
+    return _made(invocation, volumes.clone(source, new, labels=key_values(invocation.options.label)))
 
 
 def snapshot(invocation: Invocation) -> int:
     """Keep what a volume holds now, and print the snapshot's name."""
     volume, *rest = invocation.arguments
-    return _post(invocation, volume, "snapshots", {"Name": rest[0] if rest else ""})
+    return _made(invocation, volumes.snapshot(volume, rest[0] if rest else ""))
 
 
 def restore(invocation: Invocation) -> int:
     """Have a volume hold what a snapshot of it has."""
     volume, kept = invocation.arguments
-    return _post(invocation, volume, "restore", {"Name": kept})
+    return _made(invocation, volumes.restore(volume, kept))
 
 
 def usage(invocation: Invocation) -> int:
     """Print what in a volume takes the room, the largest first."""
     options = invocation.options
     volume, *rest = invocation.arguments
-    query = {"path": rest[0] if rest else "", "depth": options.depth}
-    found = invocation.client.call("GET", _path(volume, "usage"), query)
+    request = volumes.usage(volume, path=rest[0] if rest else "", depth=options.depth)
+    found = invocation.client.do(request)
 
     def size(number: int) -> str:
         return str(number) if options.bytes else human_size(number)

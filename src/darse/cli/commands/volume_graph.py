@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import sys
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from darse.cli.command_line.flags import Command, string
 from darse.cli.command_line.help_pages import fitted
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
+from darse.client.requests import containers, volumes
 from darse.drawings.pairs import Box, Line, draw
 from darse.natural_order import natural
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from darse.client.documents.containers import ContainerSummaryDocument
+    from darse.client.documents.volumes import VolumeDocument
 
 _FORMATS = ("text", "svg")
 
@@ -37,14 +45,13 @@ def graph(invocation: Invocation) -> int:
     shape = invocation.options.format
     if shape not in _FORMATS:
         raise CliError(f"invalid format {shape!r}: {' or '.join(_FORMATS)}")
-    volumes = invocation.client.call("GET", "/volumes")["Volumes"] or []
-    containers = invocation.client.call("GET", "/containers/json", {"all": True})
-    drawn = arrange(volumes, containers)
+    found = invocation.client.do(volumes.list_volumes())["Volumes"] or []
+    drawn = arrange(found, invocation.client.do(containers.list_containers(all=True)))
     sys.stdout.write("".join(f"{line}\n" for line in fitted(as_text(drawn))) if shape == "text" else as_svg(drawn))
     return 0
 
 
-def arrange(volumes: list[dict[str, Any]], containers: list[dict[str, Any]]) -> list[DrawnVolume]:
+def arrange(volumes: Sequence[VolumeDocument], containers: Sequence[ContainerSummaryDocument]) -> list[DrawnVolume]:
     """What there is to show, from the lists of volumes and of all containers."""
     mounts: dict[str, list[MountedIn]] = {}
     for container in containers:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.command_line.filters import parse_filters
-from darse.cli.command_line.flags import Command, Flag, listing, string, switch
+from darse.cli.command_line.flags import Command, Flag, listing, parse_filters, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.command_line.key_values import key_values
 from darse.cli.commands import pruning, volume_data
@@ -13,7 +12,7 @@ from darse.cli.commands.volume_graph import GRAPH
 from darse.cli.errors import CliError
 from darse.cli.output.format import FORMAT_HELP, write
 from darse.cli.output.volume_rows import HEADINGS, VolumeRow
-from darse.client.http import quote, require_name
+from darse.client.requests import volumes
 from darse.natural_order import natural
 
 _TABLE = "table {{.Driver}}\t{{.Name}}"
@@ -25,15 +24,15 @@ def create(invocation: Invocation) -> int:
     name = invocation.arguments[0] if invocation.arguments else ""
     if name and options.name:
         raise CliError("conflicting options: cannot specify a volume-name through both --name and as a positional arg")
-    volume = invocation.client.call(
-        "POST",
-        "/volumes/create",
-        body={
-            "Name": name or options.name,
-            "Driver": options.driver,
-            "DriverOpts": key_values(options.opt),
-            "Labels": key_values(options.label),
-        },
+    volume = invocation.client.do(
+        volumes.create(
+            {
+                "Name": name or options.name,
+                "Driver": options.driver,
+                "DriverOpts": key_values(options.opt),
+                "Labels": key_values(options.label),
+            }
+        )
     )
     sys.stdout.write(f"{volume['Name']}\n")
     return 0
@@ -42,7 +41,7 @@ def create(invocation: Invocation) -> int:
 def list_volumes(invocation: Invocation) -> int:
     """Print the volumes."""
     options = invocation.options
-    answer = invocation.client.call("GET", "/volumes", {"filters": parse_filters(options.filter)})
+    answer = invocation.client.do(volumes.list_volumes(filters=parse_filters(options.filter)))
     source = options.format
     if not source and not options.quiet:
         source = invocation.settings.member("volumesFormat", str)
@@ -50,8 +49,8 @@ def list_volumes(invocation: Invocation) -> int:
         source = "{{.Name}}" if options.quiet else _TABLE
     elif source == "raw":
         source = "name: {{.Name}}" if options.quiet else "name: {{.Name}}\ndriver: {{.Driver}}\n"
-    volumes = sorted(answer["Volumes"] or [], key=lambda volume: natural(volume["Name"]))
-    write(source, (VolumeRow(volume) for volume in volumes), HEADINGS, may_fit=source == _TABLE)
+    found = sorted(answer["Volumes"] or [], key=lambda volume: natural(volume["Name"]))
+    write(source, (VolumeRow(volume) for volume in found), HEADINGS, may_fit=source == _TABLE)
     for warning in answer.get("Warnings") or ():
         sys.stderr.write(f"WARNING: {warning}\n")
     return 0
@@ -60,12 +59,7 @@ def list_volumes(invocation: Invocation) -> int:
 def remove(invocation: Invocation) -> int:
     """Remove volumes."""
     options = invocation.options
-
-    def one(name: str) -> None:
-        require_name(name, "volume")
-        invocation.client.call("DELETE", f"/volumes/{quote(name)}", {"force": options.force})
-
-    return invocation.for_each(one)
+    return invocation.for_each(lambda name: invocation.client.do(volumes.remove(name, force=options.force)))
 
 
 def _all(invocation: Invocation, filters: dict[str, list[str]]) -> None:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 from darse.cli.errors import CliError
 from darse.cli.settings.config import Settings
-from darse.client.http import quote
+from darse.client.requests import archives
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from darse.client.blocking import Client
+    from darse.client.documents.containers import CreateRequestDocument
+
 _SOCKET = "/var/run/docker.sock"
 _DIRECTORY = "/run/secrets/docker"
 
 
-def add(body: dict[str, Any], settings: Settings) -> dict[str, Any]:
+def add(body: CreateRequestDocument, settings: Settings) -> dict[str, Any]:
     """Put the engine's socket into a create request; return the credentials to `put` afterwards. Raises CliError."""
     from darse.cli.settings import credentials
 
@@ -22,14 +25,14 @@ def add(body: dict[str, Any], settings: Settings) -> dict[str, Any]:
     if scheme != "unix":
         raise CliError("--use-api-socket needs an engine on a unix socket of this machine", 125)
     host = body["HostConfig"]
-    host["Mounts"] = [*(host["Mounts"] or ()), {"Type": "bind", "Source": path, "Target": _SOCKET, "BindOptions": {}}]
+    host["Mounts"] = [*(host["Mounts"] or []), {"Type": "bind", "Source": path, "Target": _SOCKET, "BindOptions": {}}]
     found = credentials.all_of(settings)
     if found:
-        body["Env"] = [*body["Env"], f"DOCKER_CONFIG={_DIRECTORY}"]
+        body["Env"] = [*(body["Env"] or []), f"DOCKER_CONFIG={_DIRECTORY}"]
     return found
 
 
-def put(client: Any, container_id: str, found: dict[str, Any]) -> None:
+def put(client: Client, container_id: str, found: dict[str, Any]) -> None:
     """Write the credentials into a container that was created, readable by its root only. Raises CliError."""
     import json
 
@@ -39,5 +42,4 @@ def put(client: Any, container_id: str, found: dict[str, Any]) -> None:
     document = {"auths": {server: credentials.entry(one) for server, one in found.items()}}
     content = json.dumps(document, indent="\t").encode()
     archive = member(f"{_DIRECTORY}/config.json".lstrip("/").encode(), content, mode=0o600) + END
-    path = f"/containers/{quote(container_id)}/archive"
-    client.stream("PUT", path, {"path": "/"}, raw_body=[archive]).body()
+    client.open(archives.put_archive(container_id, "/", [archive])).body()

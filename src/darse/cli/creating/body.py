@@ -19,8 +19,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from darse.client.documents.containers import CreateRequestDocument, HealthConfigDocument
+    from darse.client.documents.host_config import HostConfigDocument, LogConfigDocument, MountDocument
 
-def create_body(options: Options, arguments: list[str], settings: Settings) -> dict[str, Any]:
+
+def create_body(options: Options, arguments: list[str], settings: Settings) -> CreateRequestDocument:
     """The whole request; `settings` have containers' proxies. Raises CliError for what docker's own client refuses."""
     image, *command = arguments
     attached = {stream.lower() for stream in options.attach}
@@ -33,7 +36,7 @@ def create_body(options: Options, arguments: list[str], settings: Settings) -> d
     entrypoint: list[str] | None = None
     if "entrypoint" in options.given:
         entrypoint = [options.entrypoint]
-    body: dict[str, Any] = {
+    body: CreateRequestDocument = {
         "Hostname": options.hostname,
         "Domainname": options.domainname,
         "User": options.user,
@@ -69,8 +72,8 @@ def create_body(options: Options, arguments: list[str], settings: Settings) -> d
     return body
 
 
-def _host(options: Options, binds: list[str], ports: dict[str, Any], mode: str) -> dict[str, Any]:
-    host: dict[str, Any] = {
+def _host(options: Options, binds: list[str], ports: dict[str, Any], mode: str) -> HostConfigDocument:
+    host: HostConfigDocument = {
         **limits(options),
         **isolation(options),
         **names(options),
@@ -111,14 +114,15 @@ def _host(options: Options, binds: list[str], ports: dict[str, Any], mode: str) 
     return host
 
 
-def _mount(text: str) -> dict[str, Any]:
+def _mount(text: str) -> MountDocument:
     try:
-        return parse_mount(text)
+        mount: Any = parse_mount(text)
     except InvalidMount as error:
         raise InvalidArgument(text, "mount", str(error)) from None
+    return mount  # type: ignore[no-any-return]
 
 
-def _logging(options: Options) -> dict[str, Any]:
+def _logging(options: Options) -> LogConfigDocument:
     if options.log_driver == "none" and options.log_opt:
         raise CliError("invalid logging opts for driver none", 125)
     return {"Type": options.log_driver, "Config": pairs(options.log_opt)}
@@ -130,7 +134,7 @@ def _storage_options(entries: list[str]) -> dict[str, str]:
     return pairs(entries)
 
 
-def _health(options: Options) -> dict[str, Any] | None:
+def _health(options: Options) -> HealthConfigDocument | None:
     flags = ("health-interval", "health-timeout", "health-start-period", "health-start-interval")
     interval, timeout, period, start = times = [
         duration(getattr(options, flag.replace("-", "_")), flag) for flag in flags

@@ -10,7 +10,12 @@ from darse.units import InvalidSize, parse_size
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from darse.client.documents.host_config import (
+        DeviceMappingDocument,
+        DeviceRequestDocument,
+        ThrottleDeviceDocument,
+        WeightDeviceDocument,
+    )
 
 _RULE = r"[acb] ([0-9]+|\*):([0-9]+|\*) [rwm]{1,3}"
 
@@ -22,7 +27,7 @@ def is_named_device(text: str) -> bool:
     return re.match(r"[A-Za-z][\w.-]*/[A-Za-z][\w-]*=[A-Za-z0-9][\w.:-]*\Z", text, re.ASCII) is not None
 
 
-def device(text: str) -> dict[str, str]:
+def device(text: str) -> DeviceMappingDocument:
     """One `--device`: `source[:destination[:mode]]`. Raises CliError."""
     parts = text.split(":")
     if len(parts) > 3 or not parts[0]:
@@ -62,18 +67,18 @@ def _is_rule(text: str) -> bool:
     return re.fullmatch(_RULE, text) is not None
 
 
-def device_requests(options: Options) -> list[dict[str, Any]] | None:
+def device_requests(options: Options) -> list[DeviceRequestDocument] | None:
     """Devices by name, and `--gpus`. Raises InvalidArgument."""
     named = [text for text in options.device if is_named_device(text)]
-    requests = [{"Driver": "cdi", "DeviceIDs": named}] if named else []
+    requests: list[DeviceRequestDocument] = [{"Driver": "cdi", "DeviceIDs": named}] if named else []
     return [*requests, *([_gpus(options.gpus)] if options.gpus else ())] or None
 
 
-def _gpus(text: str) -> dict[str, Any]:
+def _gpus(text: str) -> DeviceRequestDocument:
     """`all`, a number, or fields such as `device=0,capabilities=utility`; a field with commas is quoted."""
     import csv
 
-    request: dict[str, Any] = {"Driver": "", "Count": 0, "Capabilities": [["gpu"]]}
+    request: DeviceRequestDocument = {"Driver": "", "Count": 0, "Capabilities": [["gpu"]]}
     for field in next(csv.reader([text])):
         key, equals, value = field.partition("=")
         if not equals or key == "count":
@@ -97,9 +102,9 @@ def _gpus(text: str) -> dict[str, Any]:
     return request
 
 
-def weights(options: Options) -> list[dict[str, Any]]:
+def weights(options: Options) -> list[WeightDeviceDocument]:
     """`--blkio-weight-device`s. Raises InvalidArgument."""
-    found = []
+    found: list[WeightDeviceDocument] = []
     for text in options.blkio_weight_device:
         path, weight = _of_device(text, "blkio-weight-device")
         if not weight.isdecimal() or not (int(weight) == 0 or 10 <= int(weight) <= 1000):
@@ -108,9 +113,9 @@ def weights(options: Options) -> list[dict[str, Any]]:
     return found
 
 
-def rates(options: Options, flag: str) -> list[dict[str, Any]]:
+def rates(options: Options, flag: str) -> list[ThrottleDeviceDocument]:
     """The rates that one of the flags `--device-…-bps` and `--device-…-iops` gives. Raises InvalidArgument."""
-    found = []
+    found: list[ThrottleDeviceDocument] = []
     for text in getattr(options, flag.replace("-", "_")):
         path, word = _of_device(text, flag)
         if flag.endswith("iops"):

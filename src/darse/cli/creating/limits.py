@@ -8,20 +8,18 @@ from darse.cli.errors import CliError, InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from darse.client.documents.host_config import ResourcesDocument, RestartPolicyDocument, UlimitDocument
 
 _RLIMITS = frozenset(
     "core cpu data fsize locks memlock msgqueue nice nofile nproc rss rtprio rttime sigpending stack".split()
 )
 
 
-def limits(options: Options) -> dict[str, Any]:
+def limits(options: Options) -> ResourcesDocument:
     """The limits that `update` can change, too. Raises CliError."""
     swap = -1 if options.memory_swap == "-1" else size(options.memory_swap, "memory-swap") if options.memory_swap else 0
     reservation = size(options.memory_reservation, "memory-reservation") if options.memory_reservation else 0
-    kernel = {"KernelMemory": size(options.kernel_memory, "kernel-memory")} if options.kernel_memory else {}
-    return {
-        **kernel,
+    found: ResourcesDocument = {
         "BlkioWeight": options.blkio_weight or 0,
         "CpuShares": options.cpu_shares or 0,
         "NanoCpus": _cpus(options.cpus),
@@ -36,9 +34,12 @@ def limits(options: Options) -> dict[str, Any]:
         "MemorySwap": swap,
         "PidsLimit": options.pids_limit,
     }
+    if options.kernel_memory:
+        found["KernelMemory"] = size(options.kernel_memory, "kernel-memory")
+    return found
 
 
-def restart_policy(text: str) -> dict[str, Any]:
+def restart_policy(text: str) -> RestartPolicyDocument:
     """`on-failure:3`. Raises CliError."""
     name, separator, count = text.partition(":")
     if separator and not name:
@@ -69,7 +70,7 @@ def swappiness(value: int | None) -> int | None:
     return value
 
 
-def ulimit(text: str) -> dict[str, Any]:
+def ulimit(text: str) -> UlimitDocument:
     """One `--ulimit`: `name=soft[:hard]`. Raises InvalidArgument."""
 
     def wrong(reason: str) -> InvalidArgument:

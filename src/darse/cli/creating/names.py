@@ -10,10 +10,10 @@ from darse.cli.errors import InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from darse.client.documents.host_config import HostConfigDocument
 
 
-def names(options: Options) -> dict[str, Any]:
+def names(options: Options) -> HostConfigDocument:
     """The members of HostConfig; warns of name servers that containers will not reach. Raises InvalidArgument."""
     for address in options.dns:
         if not is_address(address):

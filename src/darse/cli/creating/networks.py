@@ -10,6 +10,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+    from darse.client.documents.networks import EndpointIPAMConfigDocument, EndpointSettingsDocument
+
 _MAC = r"[0-9a-f]{2}([:-])([0-9a-f]{2}\1){4}[0-9a-f]{2}"
 # Flags for the first network: how a conflict is told, and the network's own setting.
 _CONFLICTS = (
@@ -21,11 +23,11 @@ _CONFLICTS = (
 )
 
 
-def endpoints_and_mode(options: Options) -> tuple[dict[str, Any], str]:
+def endpoints_and_mode(options: Options) -> tuple[dict[str, EndpointSettingsDocument], str]:
     """`--network`, with docker's `name=…,ip=…` syntax; return the endpoints and the network mode. Raises CliError."""
     networks = [_network(text) for text in [*options.network, *options.net]] or [{"name": "default"}]
     _add_flags(networks[0], options)
-    endpoints: dict[str, Any] = {}
+    endpoints: dict[str, EndpointSettingsDocument] = {}
     for network in networks:
         endpoint = _endpoint(network)
         if network["name"] in endpoints:
@@ -58,7 +60,7 @@ def _add_flags(network: dict[str, Any], options: Options) -> None:
         network["links"] = options.link
 
 
-def _endpoint(network: dict[str, Any]) -> dict[str, Any]:
+def _endpoint(network: dict[str, Any]) -> EndpointSettingsDocument:
     """The API's EndpointSettings."""
     name = network["name"]
     if not name.strip():
@@ -68,7 +70,7 @@ def _endpoint(network: dict[str, Any]) -> dict[str, Any]:
     mac = network.get("mac-address")
     if mac and not _is_mac(mac):
         raise CliError(f"{mac} is not a valid mac address", 125)
-    addresses = {
+    addresses: EndpointIPAMConfigDocument = {  # type: ignore[assignment]
         member: network[key]
         for key, member in (("ip", "IPv4Address"), ("ip6", "IPv6Address"), ("link-local-ip", "LinkLocalIPs"))
         if network.get(key)
@@ -81,7 +83,7 @@ def _endpoint(network: dict[str, Any]) -> dict[str, Any]:
         "Links": network.get("links"),
         "MacAddress": mac,
     }
-    return {member: value for member, value in settings.items() if value}
+    return {member: value for member, value in settings.items() if value}  # type: ignore[return-value]
 
 
 def _is_mac(text: str) -> bool:

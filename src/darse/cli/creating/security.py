@@ -8,17 +8,17 @@ from darse.cli.errors import CliError, InvalidArgument
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from darse.client.documents.host_config import HostConfigDocument
 
 _SYSCTLS = frozenset(
     f"kernel.{name}" for name in "msgmax msgmnb msgmni sem shmall shmmax shmmni shm_rmid_forced".split()
 )
 
 
-def isolation(options: Options) -> dict[str, Any]:
+def isolation(options: Options) -> HostConfigDocument:
     """The members of HostConfig. Raises CliError."""
     added, dropped = _capabilities(options)
-    members: dict[str, Any] = {
+    members: HostConfigDocument = {
         "CapAdd": added or None,
         "CapDrop": dropped or None,
         "CgroupnsMode": _mode(options.cgroupns, "cgroupns", "CGROUP", ("host", "private")),

@@ -10,6 +10,7 @@ from darse.cli.output import progress
 from darse.cli.settings import credentials
 from darse.cli.settings.config import Settings
 from darse.client.blocking import Client
+from darse.client.requests import images
 from darse.image_spec.references import Reference
 
 
@@ -26,9 +27,10 @@ def pull(
 
     Raises CliError.
     """
-    query = {"fromImage": name.name, "tag": name.digest or name.tag or None, "platform": platform.lower() or None}
+    auth = credentials.registry_auth(settings, name.domain)
+    request = images.pull(name.name, tag=name.digest or name.tag, platform=platform.lower(), credentials=auth)
     try:
-        response = client.stream("POST", "/images/create", query, headers=credentials.header(settings, name.domain))
+        response = client.open(request)
     except ApiError as error:
         raise in_docker_words(error) from error
     messages = response.messages()

@@ -18,6 +18,10 @@ from darse.cli.output.table import ellipsis
 from darse.cli.terminal import screen
 from darse.units import human_size
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.documents.images import ProgressDetailDocument, ProgressDocument
+
 _BAR = 50
 # Columns of the terminal, and how long the bar is there: docker's where it has one, else a short one.
 _BARS = ((110, _BAR), (78, 20), (66, 10))
@@ -27,7 +31,7 @@ _UNKNOWN_WIDTH = 200
 
 
 def display(
-    messages: Iterable[dict[str, Any]], stream: TextIO | None = None, *, on_aux: Callable[[Any], None] | None = None
+    messages: Iterable[ProgressDocument], stream: TextIO | None = None, *, on_aux: Callable[[Any], None] | None = None
 ) -> None:
     """Print messages as they come, to standard output or `stream`; `on_aux` gets what they carry for programs.
 
@@ -45,20 +49,20 @@ def display(
         out.flush()
 
 
-def raise_error(message: dict[str, Any]) -> None:
+def raise_error(message: ProgressDocument) -> None:
     """Raise CliError when a message reports an error."""
     if "error" in message or "errorDetail" in message:
         detail = message.get("errorDetail") or {}
         raise CliError(str(detail.get("message") or message.get("error")))
 
 
-def _print(out: TextIO, message: dict[str, Any]) -> None:
+def _print(out: TextIO, message: ProgressDocument) -> None:
     """A message in a pipe: not those that only move a bar."""
     if not _progress(message.get("progressDetail"), _UNKNOWN_WIDTH):
         out.write(_head(message) + (message["stream"] if message.get("stream") else f"{message.get('status', '')}\n"))
 
 
-def _head(message: dict[str, Any]) -> str:
+def _head(message: ProgressDocument) -> str:
     return f"{message['id']}: " if message.get("id") else ""
 
 
@@ -69,7 +73,7 @@ class _Screenful:
         self._out = out
         self._lines: dict[str, int] = {}
 
-    def show(self, message: dict[str, Any]) -> None:
+    def show(self, message: ProgressDocument) -> None:
         if message.get("stream"):
             self._lines.clear()
             self._out.write(_head(message) + message["stream"])
@@ -99,7 +103,7 @@ def _columns(out: TextIO) -> int:
         return _UNKNOWN_WIDTH
 
 
-def _progress(detail: dict[str, Any] | None, columns: int) -> str:
+def _progress(detail: ProgressDetailDocument | None, columns: int) -> str:
     """`[==>   ]  1.2MB/3.4MB 5s`, as much of it as fits; empty when nothing is known."""
     detail = detail or {}
     current, total, units = detail.get("current", 0), detail.get("total", 0), detail.get("units", "")
@@ -114,7 +118,7 @@ def _progress(detail: dict[str, Any] | None, columns: int) -> str:
     return bar + _numbers(detail, current, total, units) + _time_left(detail, current, total, columns, done)
 
 
-def _numbers(detail: dict[str, Any], current: int, total: int, units: str) -> str:
+def _numbers(detail: ProgressDetailDocument, current: int, total: int, units: str) -> str:
     if detail.get("hidecounts"):
         return ""
     if units:
@@ -122,7 +126,7 @@ def _numbers(detail: dict[str, Any], current: int, total: int, units: str) -> st
     return f"{human_size(current):>8}" if current > total else f"{human_size(current):>8}/{human_size(total)}"
 
 
-def _time_left(detail: dict[str, Any], current: int, total: int, columns: int, done: int) -> str:
+def _time_left(detail: ProgressDetailDocument, current: int, total: int, columns: int, done: int) -> str:
     start = detail.get("start", 0)
     if columns <= _WIDE_ENOUGH_FOR_TIME or current <= 0 or start <= 0 or done >= _BAR:
         return ""

@@ -39,9 +39,9 @@ def host_of(server: str) -> str:
     return server.partition("://")[2].partition("/")[0] if "://" in server else server.partition("/")[0]
 
 
-def header(settings: Settings, domain: str) -> dict[str, str]:
-    """The header with the user's credentials for a registry."""
-    return {"X-Registry-Auth": encode(usable(settings, key_of(domain)))}
+def registry_auth(settings: Settings, domain: str) -> str:
+    """The user's credentials for a registry, as requests of the API have them."""
+    return encode(usable(settings, key_of(domain)))
 
 
 def usable(settings: Settings, server: str) -> dict[str, Any]:

@@ -10,15 +10,17 @@ from darse.cli.errors import ApiError, CliError, ConnectionFailed
 from darse.cli.terminal.session import Detached, Session
 from darse.cli.terminal.streams import write_all
 from darse.client.blocking import Reconnection
+from darse.client.requests import containers, system
 from darse.client.streams import Demultiplexer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import threading
     from collections.abc import Callable, Iterator
-    from typing import Any
 
-    from darse.client.blocking import Client, Connection, Response
+    from darse.client.blocking import Client, Connection
+    from darse.client.documents.containers import ContainerStateDocument, WaitResponseDocument
+    from darse.client.requests import AttachRequest
 
 
 def follow(
@@ -39,30 +41,30 @@ def follow(
 ) -> int:
     """Be the terminal of a container until it ends or is detached from; return its status.
 
-    `container` is its path in the API, `name` what users call it, `condition` what of the API's wait to wait for,
-    `begin` starts it. Attached and waited for before that, a container that ends at once is not missed. When the
-    engine goes away the container runs on; it is attached again, and what it printed meanwhile comes from its log.
+    `container` is its name or id, `name` what users call it, `condition` what of the API's wait to wait for, `begin`
+    starts it. Attached and waited for before that, a container that ends at once is not missed. When the engine goes
+    away the container runs on; it is attached again, and what it printed meanwhile comes from its log.
     Raises Detached unless `may_detach`, and ConnectionLost when the engine does not come back in time.
     """
-    query = {"stream": True, "stdin": stdin, "stdout": stdout, "stderr": stderr, "detachKeys": keys or None}
+    streams = _streams(container, stdin=stdin, keys=keys)
     printed = _Printed(client, container, name, tty=tty, shown=(stdout, stderr))
     reconnection = Reconnection(client)
-    waiting = client.stream("POST", f"{container}/wait", {"condition": condition})
-    connection, response = client.hijack(f"{container}/attach", query)
+    waiting = client.open(containers.wait(container, condition=condition))
+    connection, _ = client.attach(streams(stdout=stdout, stderr=stderr))
     session = Session(
         client,
-        f"{container}/resize",
+        lambda **size: containers.resize(container, **size),
         tty=tty,
         stdin=stdin,
         stdout=stdout,
         stderr=stderr,
         keys=keys,
-        kill_path=f"{container}/kill" if proxy_signals else "",
+        kill=(lambda number: containers.kill(container, signal=number)) if proxy_signals else None,
         on_output=printed.note,
         redraw=redraw,
     )
     while True:
-        session.run(connection, response, begin)
+        session.run(connection, begin)
         connection.close()
         if session.detached:
             return _detached(may_detach=may_detach)
@@ -75,12 +77,17 @@ def follow(
         printed.show_missed()
         if not state["Running"]:
             return int(state["ExitCode"])
-        waiting = client.stream("POST", f"{container}/wait", {"condition": condition})
-        if (again := _attach_again(client, container, query, printed, paused=state["Paused"])) is None:
+        waiting = client.open(containers.wait(container, condition=condition))
+        if (again := _attach_again(client, streams, printed, paused=state["Paused"])) is None:
             return _status_of(waiting.json())
-        connection, response = again
+        connection = again
         reconnection.progress()
         begin, session.redraw = (lambda: None), tty
+
+
+def _streams(container: str, *, stdin: bool, keys: str) -> Callable[..., AttachRequest]:
+    """What asks for the streams of a container; `stdout` and `stderr` say which of the two it is to have."""
+    return lambda **shown: containers.attach(container, stdin=stdin, detach_keys=keys, **shown)
 
 
 def _detached(*, may_detach: bool) -> int:
@@ -89,20 +96,20 @@ def _detached(*, may_detach: bool) -> int:
     return 0
 
 
-def _status_of(ended: dict[str, Any]) -> int:
-    if ended.get("Error"):
-        raise CliError(ended["Error"]["Message"], 125)
-    return int(ended["StatusCode"])
+def _status_of(ended: WaitResponseDocument) -> int:
+    if error := ended.get("Error"):
+        raise CliError(error["Message"], 125)
+    return ended["StatusCode"]
 
 
-def _state(client: Client, container: str, name: str, since_ns: int) -> dict[str, Any]:
+def _state(client: Client, container: str, name: str, since_ns: int) -> ContainerStateDocument:
     """The state of a container after the engine came back. Raises CliError when it was removed without a trace."""
     try:
-        state: dict[str, Any] = client.call("GET", f"{container}/json")["State"]
+        state = client.do(containers.inspect(container))["State"]
     except ApiError as error:
         if error.http_status != 404:
             raise
-        status = _died_with(client, container.rpartition("/")[2], since_ns)
+        status = _died_with(client, container, since_ns)
         if status is None:
             text = f"{name} has ended and was removed while the engine was away: its exit status is lost"
             raise CliError(text) from error
@@ -112,38 +119,37 @@ def _state(client: Client, container: str, name: str, since_ns: int) -> dict[str
 
 def _died_with(client: Client, container: str, since_ns: int) -> int | None:
     """The status of a removed container's last run since a time, by the engine's events; None when they have none."""
-    filters = {"container": {container: True}, "event": {"die": True}}
-    query = {"since": api_time(since_ns), "until": api_time(time.time_ns()), "filters": filters}
-    statuses = [
-        event["Actor"]["Attributes"].get("exitCode") for event in client.stream("GET", "/events", query).messages()
-    ]
+    filters = {"container": [container], "event": ["die"]}
+    past = system.events(since=api_time(since_ns), until=api_time(time.time_ns()), filters=filters)
+    statuses = [(event["Actor"]["Attributes"] or {}).get("exitCode") for event in client.open(past).messages()]
     return int(statuses[-1]) if statuses and statuses[-1] else None
 
 
 def _attach_again(
-    client: Client, container: str, query: dict[str, Any], printed: _Printed, *, paused: bool
-) -> tuple[Connection, Response] | None:
+    client: Client, streams: Callable[..., AttachRequest], printed: _Printed, *, paused: bool
+) -> Connection | None:
     """Attach to a container that ran a moment ago; None when it is just ending or has been removed.
 
     Raises ApiError when it cannot be attached for another reason; that it is `paused`, say.
     """
     try:
         # Its log shows what it prints from now on: where that begins is known to the nanosecond.
-        connection, response = client.hijack(f"{container}/attach", query | printed.follow())
+        connection, _ = client.attach(streams(**printed.follow()))
     except ApiError as error:
         if error.http_status in (404, 409) and not paused:
             printed.end()
             return None
         raise
     printed.ends_with(connection)
-    return connection, response
+    return connection
 
 
 class _Printed:
     """What a container has printed here, and its log, from where that goes on once no engine has carried it."""
 
     def __init__(self, client: Client, container: str, name: str, *, tty: bool, shown: tuple[bool, bool]) -> None:
-        self._client, self._path, self._name, self._tty = client, f"{container}/logs", name, tty
+        self._client, self._container, self._name, self._tty = client, container, name, tty
+        self._shown = shown
         numbers = [1] if tty else [number for number, on in zip((1, 2), shown, strict=True) if on]
         self.begun_ns = now = time.time_ns()
         self._attached = {number: AttachedStream(now) for number in numbers}
@@ -179,9 +185,9 @@ class _Printed:
                 write_all(number, missed)
 
     def follow(self) -> dict[str, bool]:
-        """Show what the log has and gets from now on; return which streams are not to be attached for that reason."""
+        """Show what the log has and gets from now on; return which of the streams are to be attached none the less."""
         if not self._stamped:
-            return {}
+            return {"stdout": self._shown[0], "stderr": self._shown[1]}
         import threading
 
         self._following = threading.Thread(target=self._follow, daemon=True)
@@ -220,8 +226,15 @@ class _Printed:
 
     def _log(self, since: int, *, follow: bool = False) -> Iterator[tuple[int, bytes]]:
         """The container's log from a time on, with times: pieces of its streams."""
-        query = {"stdout": 1 in self._attached, "stderr": 2 in self._attached, "timestamps": True, "follow": follow}
-        response = self._client.stream("GET", self._path, {**query, "since": api_time(since)})
+        request = containers.logs(
+            self._container,
+            follow=follow,
+            stdout=1 in self._attached,
+            stderr=2 in self._attached,
+            since=api_time(since),
+            timestamps=True,
+        )
+        response = self._client.open(request)
         found: list[tuple[int, bytes]] = []
         demultiplexer = Demultiplexer(lambda number, data: found.append((number, data)))
         for piece in response.pieces():

@@ -11,7 +11,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from darse.client.blocking import Client, Connection, Response
+    from darse.client.blocking import Client, Connection
+    from darse.client.requests import ApiRequest
 
 
 class Detached(CliError):
@@ -27,24 +28,26 @@ class Session:
     def __init__(
         self,
         client: Client,
-        resize_path: str,
+        resize: Callable[..., ApiRequest[None, None]],
         *,
         tty: bool,
         stdin: bool,
         stdout: bool = True,
         stderr: bool = True,
         keys: str = "",
-        kill_path: str = "",
+        kill: Callable[[str], ApiRequest[None, None]] | None = None,
         on_output: Callable[[int, bytes], None] | None = None,
         redraw: bool = False,
     ) -> None:
-        """`kill_path` is where signals are passed on to; empty to leave them their meaning here.
+        """`resize` (height, width) asks for another size of the process's terminal.
+
+        `kill` asks for a signal to be passed on, by its number; None leaves signals their meaning here.
 
         `on_output` gets what is printed; with `redraw` the process is made to draw its screen anew.
         """
         self._client = client
-        self._resize_path = resize_path
-        self._kill_path = kill_path
+        self._resize = resize
+        self._kill = kill
         self._tty = tty
         self._stdin = stdin
         self._shown = (stdout, stderr)
@@ -58,7 +61,7 @@ class Session:
         """Notice the detach keys: everything is passed on, and the engine detaches."""
         self.detached |= self._keys.filter(typed)[1]
 
-    def run(self, connection: Connection, response: Response, begin: Callable[[], None]) -> None:
+    def run(self, connection: Connection, begin: Callable[[], None]) -> None:
         """Call `begin` (which starts the process) with everything in place, and relay to the end."""
         multiplexed = not self._tty
         relay = Relay(
@@ -71,8 +74,7 @@ class Session:
             on_input=self._watch if self._tty else None,
             on_output=self._on_output,
         )
-        del response  # its head has been read; what follows is the stream
-        numbers = proxied_signals() if self._kill_path and not self._tty else []
+        numbers = proxied_signals() if self._kill is not None and not self._tty else []
         if self._tty:
             numbers.append(signal.SIGWINCH)
         self._signals = SignalPipe(numbers)
@@ -96,9 +98,9 @@ class Session:
     def _on_signal(self, number: int) -> None:
         if number == signal.SIGWINCH:
             self.resize()
-        elif self._kill_path:
+        elif self._kill is not None:
             try:
-                self._client.call("POST", self._kill_path, {"signal": str(number)})
+                self._client.do(self._kill(str(number)))
             except CliError:
                 return  # the process may have ended just now
 
@@ -107,6 +109,6 @@ class Session:
         height, width = modes.size()
         if height and width:
             try:
-                self._client.call("POST", self._resize_path, {"h": height + more, "w": width + more})
+                self._client.do(self._resize(height=height + more, width=width + more))
             except CliError:
                 return  # before the process runs, or after it, there is nothing to resize

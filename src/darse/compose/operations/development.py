@@ -11,7 +11,9 @@ import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 
+from darse.client.requests import archives as archive_requests
 from darse.client.requests import containers as container_requests
+from darse.client.requests import execs as exec_requests
 from darse.compose.errors import ComposeError
 from darse.compose.model.build import Watch
 from darse.compose.model.project import Project
@@ -143,12 +145,12 @@ class DevelopmentWatch:
         gone = sorted(target for path, target in synced.items() if target not in there)
         if gone:
             config = ExecConfig(Cmd=["rm", "-rf", "--", *gone], AttachStdout=True, AttachStderr=True, User="0")
-            identifier = (await self._session.client.do(container_requests.create_exec(container.id, config)))["Id"]
-            async with self._session.client.attach(container_requests.start_exec(identifier)) as streams:
+            identifier = (await self._session.client.do(exec_requests.create(container.id, config)))["Id"]
+            async with self._session.client.attach(exec_requests.start(identifier)) as streams:
                 async for _ in streams.output():
                     continue
         if there:
-            await self._session.client.do(container_requests.put_archive(container.id, "/", archive(there)))
+            await self._session.client.do(archive_requests.put_archive(container.id, "/", archive(there)))
 
     async def _restart(self, container: ActualContainer) -> None:
         await run_hooks(self._session, container.id, container.service, pre_stop(self._session, container.service))  # type: ignore[arg-type]

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Sequence
 from typing import Any
 
 from darse.client.errors import ApiError, ClientError
-from darse.client.request import ApiRequest
+from darse.client.requests import ApiRequest
 from darse.client.requests import images as image_requests
 from darse.client.requests import networks as network_requests
 from darse.client.requests import volumes as volume_requests

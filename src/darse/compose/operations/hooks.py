@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 
-from darse.client.requests import containers as container_requests
+from darse.client.requests import archives as archive_requests
+from darse.client.requests import execs as exec_requests
 from darse.compose.desired.create_request import CREDENTIALS_DIRECTORY
 from darse.compose.desired.mounts import FileContent
 from darse.compose.errors import ComposeError
@@ -19,13 +20,13 @@ async def run_hooks(session: ProjectSession, container: str, service: str, hooks
     for hook in hooks:
         if session.dry_run:
             continue
-        created = container_requests.create_exec(container, exec_config(hook))
+        created = exec_requests.create(container, exec_config(hook))
         identifier = (await session.client.do(created))["Id"]
         printed = bytearray()
-        async with session.client.attach(container_requests.start_exec(identifier)) as streams:
+        async with session.client.attach(exec_requests.start(identifier)) as streams:
             async for _, data in streams.output():
                 printed += data
-        ended = await session.client.do(container_requests.inspect_exec(identifier))
+        ended = await session.client.do(exec_requests.inspect(identifier))
         if ended.ExitCode:
             tail = printed[-400:].decode(errors="replace").strip()
             text = f"{service} hook exited with status {ended.ExitCode}"
@@ -48,7 +49,7 @@ def exec_config(hook: ServiceHook) -> ExecConfig:
 async def put_files(session: ProjectSession, container: str, files: list[FileContent]) -> None:
     """Write configs and secrets into a container that does not run yet."""
     if files:
-        await session.change(container_requests.put_archive(container, "/", _archive(files)))
+        await session.change(archive_requests.put_archive(container, "/", _archive(files)))
 
 
 def credentials(session: ProjectSession, service: Service) -> list[FileContent]:

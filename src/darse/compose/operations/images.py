@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from darse.client.errors import ApiError, ClientError
+from darse.client.messages import Progress
 from darse.client.requests import images as image_requests
-from darse.client.requests.images import Progress
 from darse.compose.desired.names import image_name
 from darse.compose.errors import ComposeError
 from darse.compose.model.service import Service

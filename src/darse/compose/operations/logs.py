@@ -12,9 +12,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from darse.client.errors import ApiError
+from darse.client.messages import EngineEvent
 from darse.client.requests import containers as container_requests
 from darse.client.requests import system as system_requests
-from darse.client.requests.system import EngineEvent
 from darse.client.streams import STDERR, STDOUT
 from darse.compose.desired import labels
 from darse.compose.operations.session import ProjectSession, together

@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, TypeVar
 
 from darse.client.asynchronous import AsyncClient
-from darse.client.request import ApiRequest
+from darse.client.requests import ApiRequest
 from darse.client.requests import containers as container_requests
 from darse.client.requests import networks as network_requests
 from darse.client.requests import volumes as volume_requests

@@ -19,7 +19,7 @@ from aiohttp.web_ws import WebSocketResponse
 from darse.aiohttp_server import StreamResponse
 from darse.client.asynchronous import AttachedStreams
 from darse.client.errors import ApiError, ClientError
-from darse.client.requests import containers
+from darse.client.requests import containers, execs
 from darse.web.accounts import Role
 from darse.web.checks import POLICY, is_websocket
 from darse.web.errors import PageNotFound
@@ -103,14 +103,14 @@ async def _run(visit: Visit, socket: WebSocketResponse, command: list[str], size
     if command:
         config = ExecConfig(AttachStdin=True, AttachStdout=True, AttachStderr=True, Tty=True, Cmd=command)
         config.Env, config.ConsoleSize = ["TERM=xterm-256color"], [size.rows, size.columns]
-        identifier = (await visit.do(containers.create_exec(name, config)))["Id"]
-        request = containers.start_exec(identifier, terminal=True)
+        identifier = (await visit.do(execs.create(name, config)))["Id"]
+        request = execs.start(identifier, terminal=True)
     else:
         identifier = ""
         request = containers.attach(name, stdin=True, logs=True)
 
     async def resize(new: ConsoleSize) -> None:
-        ask = containers.resize_exec(identifier, height=new.rows, width=new.columns) if identifier else None
+        ask = execs.resize(identifier, height=new.rows, width=new.columns) if identifier else None
         with contextlib.suppress(ApiError):  # it has just ended
             await visit.do(ask or containers.resize(name, height=new.rows, width=new.columns))
 

@@ -10,7 +10,7 @@ import msgspec
 
 from darse.aiohttp_server import StreamResponse
 from darse.client.errors import ApiError
-from darse.client.requests import containers, system
+from darse.client.requests import archives, containers, system
 from darse.client.streams import STDERR
 from darse.web.accounts import Role
 from darse.web.errors import InvalidForm
@@ -66,7 +66,7 @@ async def processes_page(visit: Visit) -> StreamResponse:
 async def changes_page(visit: Visit) -> StreamResponse:
     """What a container has changed in the files of its image."""
     found = await _inspect(visit)
-    changed = await visit.do(containers.changes(found.Id)) or []
+    changed = await visit.do(archives.changes(found.Id)) or []
     return visit.render("changes.html", container=found, tab="changes", changes=changed[:5000], count=len(changed))
 
 

@@ -8,8 +8,7 @@ import msgspec
 
 from darse.aiohttp_server import StreamResponse
 from darse.client.errors import ApiError
-from darse.client.request import ApiRequest
-from darse.client.requests import containers, images, networks
+from darse.client.requests import ApiRequest, containers, images, networks
 from darse.mount_specs import InvalidMount, volumes_and_binds
 from darse.port_specs import InvalidPort, parse_ports
 from darse.units import parse_size

@@ -7,8 +7,8 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 from darse.aiohttp_server import StreamResponse
+from darse.client.messages import EngineEvent
 from darse.client.requests import system
-from darse.client.requests.system import EngineEvent
 from darse.web.accounts import Role
 from darse.web.event_streams import ServerEvent, send_events
 from darse.web.routing import PageRoutes

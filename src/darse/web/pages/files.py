@@ -20,7 +20,7 @@ from aiohttp.multipart import BodyPartReader, MultipartReader
 
 from darse.aiohttp_server import StreamResponse
 from darse.client.errors import ApiError, ClientError
-from darse.client.requests import containers
+from darse.client.requests import archives, containers
 from darse.go_modes import GO_TYPES, KERNEL_KINDS, permissions
 from darse.web.accounts import Role
 from darse.web.errors import InvalidForm, PageNotFound, Refused, SlowRequest, UploadTooLarge
@@ -58,7 +58,7 @@ async def files_page(visit: Visit) -> StreamResponse:
     """A directory, or the text of a file."""
     path = _path(visit.query("path", "/"))
     found = await visit.do(containers.inspect(visit.match["id"]))
-    listing = await visit.do(containers.files(found.Id, path))
+    listing = await visit.do(archives.files(found.Id, path))
     kind = _kind(listing.stat)
     if kind == "link":
         return visit.redirect(_address(found.Id, listing.stat.linkTarget))
@@ -78,9 +78,9 @@ async def files_page(visit: Visit) -> StreamResponse:
 async def download(visit: Visit) -> StreamResponse:
     """A file as it is, a directory as an archive. Raises PageNotFound for what is neither."""
     name, path = visit.match["id"], _path(visit.query("path"))
-    kind = _kind((await visit.do(containers.files(name, path))).stat)
+    kind = _kind((await visit.do(archives.files(name, path))).stat)
     async with contextlib.AsyncExitStack() as stack:
-        archive = await stack.enter_async_context(contextlib.aclosing(visit.read(containers.archive(name, path))))
+        archive = await stack.enter_async_context(contextlib.aclosing(visit.read(archives.archive(name, path))))
         pieces: AsyncIterator[bytes] = archive
         size = None
         shown = posixpath.basename(path) or "root"
@@ -121,7 +121,7 @@ async def upload(visit: Visit) -> StreamResponse:
         raise SlowRequest from error
     visit.match = {**visit.match, "path": posixpath.join(path, file_name)}
     try:
-        await visit.do(containers.put_archive(name, path, _archive(file_name, content), keep_kinds=True))
+        await visit.do(archives.put_archive(name, path, _archive(file_name, content), keep_kinds=True))
     except ApiError as error:
         visit.fail(error)
         return visit.redirect(_address(name, path))
@@ -173,7 +173,7 @@ def _archive(name: str, content: bytearray) -> bytes:
 
 async def _text(visit: Visit, container: str, path: str) -> str | None:
     """The beginning of a file; None when it is no text."""
-    async with contextlib.aclosing(visit.read(containers.archive(container, path))) as archive:
+    async with contextlib.aclosing(visit.read(archives.archive(container, path))) as archive:
         _, pieces = await _content(archive)
         data = bytearray()
         async for piece in pieces:

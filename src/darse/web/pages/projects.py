@@ -6,8 +6,7 @@ from collections.abc import Callable
 
 from darse.aiohttp_server import StreamResponse
 from darse.client.errors import ApiError
-from darse.client.request import ApiRequest
-from darse.client.requests import containers
+from darse.client.requests import ApiRequest, containers
 from darse.web.accounts import Role
 from darse.web.errors import InvalidForm, PageNotFound
 from darse.web.rendering import segment

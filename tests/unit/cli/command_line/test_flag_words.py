@@ -94,7 +94,7 @@ def test_the_runtimes_of_the_engine(monkeypatch: pytest.MonkeyPatch) -> None:
         def __init__(self, *_: object) -> None:
             pass
 
-        def call(self, *_: object) -> dict[str, dict[str, None]]:
+        def do(self, *_: object) -> dict[str, dict[str, None]]:
             return {"Runtimes": {"crun": None, "kata": None}}
 
     monkeypatch.setattr("darse.client.blocking.Client", _Client)

@@ -77,7 +77,7 @@ def test_found_in_the_file(settings: Settings, domain: str, found: dict[str, str
     }
     _write(settings, {"auths": auths})
     assert credentials.get(settings, credentials.key_of(domain)) == found
-    sent = credentials.header(settings, domain)["X-Registry-Auth"]
+    sent = credentials.registry_auth(settings, domain)
     assert json.loads(base64.urlsafe_b64decode(sent)) == found
 
 
@@ -208,7 +208,7 @@ def test_what_cannot_be_read_stops_no_pull(
     program = tmp_path / "bin" / "docker-credential-test"
     program.write_text("#!/bin/sh\necho what\n")
     _write(settings, document)
-    sent = credentials.header(settings, "a.io")["X-Registry-Auth"]
+    sent = credentials.registry_auth(settings, "a.io")
     assert json.loads(base64.urlsafe_b64decode(sent)) == {}
     said = capsys.readouterr().err
     assert said.startswith("WARNING: ")

@@ -9,6 +9,7 @@ import pytest
 
 from darse.cli.errors import ApiError, ConnectionLost
 from darse.cli.terminal import attach
+from darse.client.requests import ApiRequest, AttachRequest
 from darse.containers.streams.console import frame
 from tests.unit.cli.fake import FakeClient
 
@@ -25,12 +26,12 @@ class _ReturningClient(FakeClient):
         self._waits: list[Any] = [ConnectionLost("the engine went away"), {"StatusCode": 7}]
         self._attaches: list[ApiError | None] = [None, refusal]
 
-    def stream(self, method: str, path: str, query: Any = None, body: Any = None, **more: Any) -> Any:
-        if path == "/containers/c/wait":
+    def open(self, request: ApiRequest[Any, Any]) -> Any:
+        if request.path == "/containers/c/wait":
             return _Waiting(self._waits.pop(0))
-        return super().stream(method, path, query, body, **more)
+        return super().open(request)
 
-    def hijack(self, path: str, query: Any = None, body: Any = None) -> tuple[socket.socket, None]:
+    def attach(self, _: AttachRequest) -> tuple[socket.socket, None]:
         refusal = self._attaches.pop(0)
         if refusal is not None:
             raise refusal
@@ -66,7 +67,7 @@ class _Session:
 def _follow(client: FakeClient) -> int:
     return attach.follow(
         client,  # type: ignore[arg-type]
-        "/containers/c",
+        "c",
         name="c",
         tty=False,
         stdin=False,

@@ -14,6 +14,7 @@ from darse.cli.command_line.flags import Command
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.cli.settings import credentials
+from darse.client.requests import builds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,7 +98,7 @@ def _run(
             claims = {name: tree.claim() for name, tree in asked.items()}
             body = parts.encode(sent, secrets, agents, claims, content)
             headers["Content-Type"] = parts.MEDIA_TYPE
-        response = invocation.client.stream("POST", "/build", query, raw_body=body, headers=headers)
+        response = invocation.client.open(builds.build(query, body, headers))
         stack.callback(response.close)
         documents = _answered(invocation, in_part, response.messages())
         if forwarded is not None:
@@ -145,19 +146,15 @@ def _answered(
 def _push(invocation: Invocation, result: Mapping[str, Any]) -> None:
     """Push every name that the image has got. Raises CliError."""
     from darse.cli.output import progress
-    from darse.client.http import quote
+    from darse.client.requests import images
     from darse.image_spec.references import parse_name
 
     names = result.get("Names") or []
     if not names:
         raise CliError("tag is needed when pushing to registry")
     for name in map(parse_name, names):
-        response = invocation.client.stream(
-            "POST",
-            f"/images/{quote(name.name, safe='/:')}/push",
-            {"tag": name.tag or None},
-            headers=credentials.header(invocation.settings, name.domain),
-        )
+        auth = credentials.registry_auth(invocation.settings, name.domain)
+        response = invocation.client.open(images.push(name.name, tag=name.tag, credentials=auth))
         progress.display(response.messages(), sys.stderr)
         response.close()
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 import sys
 
-from darse.cli.command_line.filters import parse_filters
-from darse.cli.command_line.flags import Command, listing, string, switch
+from darse.cli.command_line.flags import Command, listing, parse_filters, string, switch
 from darse.cli.command_line.invocation import Invocation, confirm
 from darse.cli.commands.pruning import CACHES, filters_of
 from darse.cli.creating.values import size
 from darse.cli.output.cache_rows import HEADINGS, SPARE, CacheRow
 from darse.cli.output.format import FORMAT_HELP, write
+from darse.client.requests import builds, system
 from darse.units import human_size
 
 TYPE_CHECKING = False
@@ -26,7 +26,7 @@ _QUESTION = "Are you sure you want to continue?"
 def disk_usage(invocation: Invocation) -> int:
     """Print the records, and what they take together."""
     options = invocation.options
-    usage = invocation.client.call("GET", "/system/df", {"type": "build-cache"})
+    usage = invocation.client.do(system.disk_usage(["build-cache"]))
     wanted = parse_filters(options.filter) or {}
     records = [one for one in usage.get("BuildCache") or () if _matches(one, wanted)]
     rows = [CacheRow(one, truncate=not options.verbose) for one in records]
@@ -64,14 +64,14 @@ def prune(invocation: Invocation) -> int:
     if not options.force and not confirm(f"{warning}\n{_QUESTION}"):
         return 0
     reserved = options.reserved_space or options.keep_storage
-    query = {
-        "all": options.all,
-        "filters": filters_of(invocation) or None,
-        "reserved-space": size(reserved, "reserved-space") if reserved else None,
-        "max-used-space": size(options.max_used_space, "max-used-space") if options.max_used_space else None,
-    }
-    result = invocation.client.call("POST", CACHES.path, query)
-    if deleted := result.get(CACHES.member):
+    request = builds.prune_cache(
+        all=options.all,
+        reserved_space=size(reserved, "reserved-space") if reserved else None,
+        max_used_space=size(options.max_used_space, "max-used-space") if options.max_used_space else None,
+        filters=filters_of(invocation) or None,
+    )
+    result = invocation.client.do(request)
+    if deleted := result.get("CachesDeleted"):
         sys.stdout.write("\n".join([CACHES.title, *deleted]) + "\n\n")
     sys.stdout.write(f"Total reclaimed space: {human_size(result.get('SpaceReclaimed', 0))}\n")
     return 0

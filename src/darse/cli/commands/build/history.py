@@ -9,13 +9,17 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.cli.output import table
 from darse.cli.output.format import ago
-from darse.client.http import quote
+from darse.client.requests import builds
 from darse.drawings.builds import seconds, title
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
-    from typing import Any
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import TypeVar
+
+    from darse.client.documents.builds import BuildDocument, BuildEntryDocument, BuildLogDocument
+
+    T = TypeVar("T")
 
 _SHORT = 12
 _NARROWEST_NAME = 12
@@ -27,18 +31,18 @@ def history(invocation: Invocation) -> int:
     if not invocation.arguments:
         if options.logs:
             raise CliError("--logs are those of one build: darse build history --logs BUILD", 125)
-        found = invocation.client.call("GET", "/darse/builds") or []
+        found = invocation.client.do(builds.list_builds()) or []
         _print(found, options.format, _listed)
         return 0
-    path = f"/darse/builds/{quote(invocation.arguments[0])}"
+    (name,) = invocation.arguments
     if options.logs:
-        _print(invocation.client.call("GET", f"{path}/logs"), options.format, _logged)
+        _print(invocation.client.do(builds.logs(name)), options.format, _logged)
         return 0
-    _print(invocation.client.call("GET", path), options.format, _timed)
+    _print(invocation.client.do(builds.inspect(name)), options.format, _timed)
     return 0
 
 
-def _print(found: Any, format_: str, lines: Any) -> None:
+def _print(found: T, format_: str, lines: Callable[[T], Iterator[str]]) -> None:
     if format_ == "json":
         from darse.cli.output.inspect import indented
 
@@ -49,11 +53,11 @@ def _print(found: Any, format_: str, lines: Any) -> None:
         sys.stdout.write("".join(f"{line}\n" for line in lines(found)))
 
 
-def _listed(builds: list[dict[str, Any]]) -> Iterator[str]:
+def _listed(found: list[BuildEntryDocument]) -> Iterator[str]:
     from darse.cli.output.cache_rows import seconds_of
 
     rows = ["BUILD ID\tNAME\tSTATE\tCREATED\tTOOK\tSTEPS\tCACHED"]
-    for one in builds:
+    for one in found:
         name = ", ".join(one["Names"]) or one["Image"].removeprefix("sha256:")[:_SHORT] or "<none>"
         took = seconds(one["DurationNs"]) if one["DurationNs"] else ""
         created = ago(seconds_of(one["StartedAt"]))
@@ -67,7 +71,7 @@ def _listed(builds: list[dict[str, Any]]) -> Iterator[str]:
         yield from table.align(text).splitlines()
 
 
-def _timed(build: Mapping[str, Any]) -> Iterator[str]:
+def _timed(build: BuildDocument) -> Iterator[str]:
     """The table of a build's steps: when each began, what it took, and its share of the whole."""
     columns = terminal_width() if sys.stdout.isatty() else 0
     yield from heading(build, columns)
@@ -83,7 +87,7 @@ def _timed(build: Mapping[str, Any]) -> Iterator[str]:
         yield from beside(head, [step["Name"], step["Error"]], columns)
 
 
-def heading(build: Mapping[str, Any], columns: int) -> Iterator[str]:
+def heading(build: BuildDocument, columns: int) -> Iterator[str]:
     """What was built, and how it ended; columns: of the terminal, 0 without one."""
     yield from beside("", [title(build), build["Error"]], columns)
 
@@ -101,7 +105,7 @@ def beside(head: str, texts: Iterable[str], columns: int) -> Iterator[str]:
             head = " " * len(head)
 
 
-def _logged(logs: list[dict[str, Any]]) -> Iterator[str]:
+def _logged(logs: list[BuildLogDocument]) -> Iterator[str]:
     for number, log in enumerate(logs):
         if number:
             yield ""

@@ -79,7 +79,7 @@ def _model(project: Project, form: str) -> str:
 
 def pin_images(invocation: Invocation, project: Project) -> None:
     """Give each image the digest that its registry, or the engine's own, has for it. Raises CliError."""
-    from darse.client.http import quote
+    from darse.client.requests import images
     from darse.image_spec.references import split
 
     for service in project.services.values():
@@ -89,7 +89,7 @@ def pin_images(invocation: Invocation, project: Project) -> None:
         if reference.digest:
             reference = reference._replace(tag="")
         else:
-            found = invocation.client.call("GET", f"/distribution/{quote(str(reference))}/json")
+            found = invocation.client.do(images.distribution(str(reference)))
             reference = reference._replace(digest=found["Descriptor"]["digest"])
         service.image = str(reference)
 

@@ -9,8 +9,7 @@ import re
 import sys
 from collections import Counter
 
-from darse.cli.command_line.filters import parse_filters
-from darse.cli.command_line.flags import Command, listing, number, string, switch, terminal_width
+from darse.cli.command_line.flags import Command, listing, number, parse_filters, string, switch, terminal_width
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.compose.flags import DRY_RUN
 from darse.cli.commands.compose.projects import load_or_name
@@ -19,14 +18,16 @@ from darse.cli.output.container_rows import HEADINGS, ContainerRow
 from darse.cli.output.format import FORMAT_HELP, ago, short_id, write
 from darse.cli.output.table import align, fit
 from darse.cli.terminal import screen
-from darse.client.http import quote
+from darse.client.requests import containers as container_requests
+from darse.client.requests import images as image_requests
 from darse.compose import label_names as labels
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from typing import Any, ClassVar
 
+    from darse.client.documents.containers import ContainerSummaryDocument
+    from darse.client.documents.images import ImageInspectDocument
     from darse.compose.model.project import Project
 
 # The state of the health check, which lists have in the status only before version 1.52 of the API.
@@ -93,15 +94,15 @@ _PS_HEADINGS = {
 }
 
 
-def _containers(invocation: Invocation, name: str, *, all_: bool = True) -> list[dict[str, Any]]:
+def _containers(invocation: Invocation, name: str, *, all_: bool = True) -> list[ContainerSummaryDocument]:
     filters = {"label": [f"{labels.PROJECT}={name}", labels.CONFIG_HASH]}
-    found = invocation.client.call("GET", "/containers/json", {"all": all_, "filters": filters})
+    found = invocation.client.do(container_requests.list_containers(all=all_, filters=filters))
     return sorted(found, key=lambda one: str(one["Names"][0]) if one["Names"] else "")
 
 
 def _of_services(
-    containers: list[dict[str, Any]], services: list[str], project: Project | None
-) -> list[dict[str, Any]]:
+    containers: list[ContainerSummaryDocument], services: list[str], project: Project | None
+) -> list[ContainerSummaryDocument]:
     known = {one["Labels"].get(labels.SERVICE, "") for one in containers}
     known |= set(project.all_services()) if project is not None else set()
     for name in services:
@@ -110,7 +111,7 @@ def _of_services(
     return [one for one in containers if not services or one["Labels"].get(labels.SERVICE) in services]
 
 
-def _is_one_off(container: dict[str, Any]) -> bool:
+def _is_one_off(container: ContainerSummaryDocument) -> bool:
     return bool(container["Labels"].get(labels.ONE_OFF) == "True")
 
 
@@ -140,7 +141,7 @@ def processes(invocation: Invocation) -> int:
     return 0
 
 
-def _print(invocation: Invocation, found: list[dict[str, Any]]) -> None:
+def _print(invocation: Invocation, found: list[ContainerSummaryDocument]) -> None:
     options = invocation.options
     if options.quiet:
         sys.stdout.writelines(f"{one['Id']}\n" for one in found)
@@ -168,9 +169,9 @@ def projects(invocation: Invocation) -> int:
     """List the projects of the engine."""
     options = invocation.options
     filters = {"label": [labels.PROJECT, labels.CONFIG_HASH]}
-    found = invocation.client.call("GET", "/containers/json", {"all": options.all, "filters": filters})
+    found = invocation.client.do(container_requests.list_containers(all=options.all, filters=filters))
     names = (parse_filters(options.filter) or {}).get("name", [])
-    rows: dict[str, list[Mapping[str, Any]]] = {}
+    rows: dict[str, list[ContainerSummaryDocument]] = {}
     for one in found:
         rows.setdefault(one["Labels"][labels.PROJECT], []).append(one)
     documents = [
@@ -200,12 +201,12 @@ def _write_table(lines: list[str], *, minimum: int, padding: int) -> None:
     sys.stdout.write(text)
 
 
-def _status(containers: list[Mapping[str, Any]]) -> str:
+def _status(containers: list[ContainerSummaryDocument]) -> str:
     counts = Counter(str(one["State"]) for one in containers)
     return ", ".join(f"{state}({count})" for state, count in sorted(counts.items()))
 
 
-def _files(containers: list[Mapping[str, Any]]) -> str:
+def _files(containers: list[ContainerSummaryDocument]) -> str:
     found = dict.fromkeys(
         file for one in containers for file in one["Labels"].get(labels.CONFIG_FILES, "").split(",") if file
     )
@@ -224,12 +225,13 @@ def images(invocation: Invocation) -> int:
         identifiers = dict.fromkeys(one["ImageID"].partition(":")[2] for one in found)
         sys.stdout.writelines(f"{one}\n" for one in identifiers)
         return 0
-    documents, created = [], {}
-    known: dict[str, dict[str, Any]] = {}
+    documents: list[dict[str, Any]] = []
+    created: dict[str, str] = {}
+    known: dict[str, ImageInspectDocument] = {}
     for one in found:
         identifier = one["ImageID"]
         if identifier not in known:
-            known[identifier] = invocation.client.call("GET", f"/images/{quote(identifier)}/json")
+            known[identifier] = invocation.client.do(image_requests.inspect(identifier))
         image = known[identifier]
         reference = split((image.get("RepoTags") or [one["Image"]])[0])
         documents.append(
@@ -257,7 +259,7 @@ def images(invocation: Invocation) -> int:
     return 0
 
 
-def _repository(image: Mapping[str, Any], container: Mapping[str, Any]) -> str:
+def _repository(image: ImageInspectDocument, container: ContainerSummaryDocument) -> str:
     return str((image.get("RepoTags") or [container["Image"]])[0]).rpartition(":")[0]
 
 
@@ -276,7 +278,7 @@ def top(invocation: Invocation) -> int:
     titles: list[str] = []
     rows: list[tuple[str, str, dict[str, str]]] = []
     for one in found:
-        answer = invocation.client.call("GET", f"/containers/{one['Id']}/top")
+        answer = invocation.client.do(container_requests.top(one["Id"], ps_args=""))
         titles += [title for title in answer["Titles"] if title not in titles]
         for process in answer["Processes"] or ():
             service, index = one["Labels"].get(labels.SERVICE, ""), one["Labels"].get(labels.NUMBER, "")
@@ -314,7 +316,7 @@ def port(invocation: Invocation) -> int:
 
 def chosen(
     invocation: Invocation, name: str, project: Project | None, service: str, index: int | None, *, all_: bool = False
-) -> dict[str, Any]:
+) -> ContainerSummaryDocument:
     """The container of a service that a command means: that of an index, else the first. Raises CliError."""
     found = [
         one
@@ -329,7 +331,9 @@ def chosen(
     return min(found, key=lambda one: int(one["Labels"].get(labels.NUMBER) or 0))
 
 
-def all_containers(invocation: Invocation, name: str, project: Project | None, service: str) -> list[dict[str, Any]]:
+def all_containers(
+    invocation: Invocation, name: str, project: Project | None, service: str
+) -> list[ContainerSummaryDocument]:
     """The containers of a service, of all where it is empty, by their numbers. Raises CliError for one that is none."""
     found = _of_services(_containers(invocation, name), [service] if service else [], project)
     return sorted(found, key=lambda one: int(one["Labels"].get(labels.NUMBER) or 0))

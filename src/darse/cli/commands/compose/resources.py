@@ -10,9 +10,10 @@ from darse.cli.commands.compose.engine import run
 from darse.cli.commands.compose.projects import load, load_or_name
 from darse.cli.errors import CliError
 from darse.client.errors import ClientError
+from darse.client.messages import EngineEvent
 from darse.client.requests import images as image_requests
 from darse.client.requests import system as system_requests
-from darse.client.requests.system import EngineEvent
+from darse.client.requests import volumes as volume_requests
 from darse.compose import label_names as labels
 from darse.compose.model.project import Project
 from darse.compose.operations.images import refuse_failure
@@ -30,8 +31,8 @@ def volumes(invocation: Invocation) -> int:
 
     options = invocation.options
     name, project = load_or_name(invocation)
-    query = {"filters": {"label": [f"{labels.PROJECT}={name}"]}}
-    found = invocation.client.call("GET", "/volumes", query)["Volumes"] or []
+    filters = {"label": [f"{labels.PROJECT}={name}"]}
+    found = invocation.client.do(volume_requests.list_volumes(filters=filters))["Volumes"] or []
     if invocation.arguments:
         services = project.all_services() if project is not None else {}
         for one in invocation.arguments:

@@ -13,7 +13,10 @@ import os
 
 from darse.cli.commands.compose.flags import deferred
 from darse.cli.errors import ApiError
-from darse.client.http import quote
+from darse.client.requests import containers as container_requests
+from darse.client.requests import images as image_requests
+from darse.client.requests import networks as network_requests
+from darse.client.requests import volumes as volume_requests
 from darse.client.stdlib import dumps, loads
 from darse.compose import label_names as labels
 from darse.compose.inputs import file_state
@@ -144,14 +147,17 @@ def _place(invocation: Invocation) -> str:
 
 def _state_now(invocation: Invocation, record: Mapping[str, Any]) -> str:
     """What the engine has of a project. Raises KeyError for an image, a network or a volume that is gone."""
-    call = invocation.client.call
+    do = invocation.client.do
     filters = {"label": [f"{labels.PROJECT}={record['project']}", labels.CONFIG_HASH]}
-    containers = call("GET", "/containers/json", {"all": True, "filters": filters})
-    networks = {one["Name"]: one for one in call("GET", "/networks")} if record["networks"] else {}
-    volumes = {one["Name"]: one for one in call("GET", "/volumes")["Volumes"] or ()} if record["volumes"] else {}
+    containers = do(container_requests.list_containers(all=True, filters=filters))
+    networks, volumes = {}, {}
+    if record["networks"]:
+        networks = {one["Name"]: one for one in do(network_requests.list_networks())}
+    if record["volumes"]:
+        volumes = {one["Name"]: one for one in do(volume_requests.list_volumes())["Volumes"] or ()}
     for image, identifier in record["images"]:
         try:
-            found = call("GET", f"/images/{quote(image)}/json")
+            found = do(image_requests.inspect(image))
         except ApiError as error:
             raise KeyError(image) from error
         if found["Id"] != identifier:

@@ -6,14 +6,14 @@ from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.cli.terminal.attach import follow
-from darse.client.http import quote
+from darse.client.requests import containers
 
 
 def attach(invocation: Invocation) -> int:
     """Be the terminal of a running container."""
     options, client = invocation.options, invocation.client
-    path = f"/containers/{quote(invocation.arguments[0])}"
-    container = client.call("GET", f"{path}/json")
+    (name,) = invocation.arguments
+    container = client.do(containers.inspect(name))
     state, config = container["State"], container["Config"]
     if not state["Running"]:
         raise CliError("You cannot attach to a stopped container, start it first")
@@ -21,8 +21,8 @@ def attach(invocation: Invocation) -> int:
         raise CliError("You cannot attach to a paused container, unpause it first")
     return follow(
         client,
-        path,
-        name=invocation.arguments[0],
+        name,
+        name=name,
         tty=config["Tty"],
         stdin=config["OpenStdin"] and not options.no_stdin,
         keys=options.detach_keys or invocation.settings.member("detachKeys", str),

@@ -6,7 +6,7 @@ import sys
 
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
-from darse.client.http import quote
+from darse.client.requests import checkpoints
 
 _DIRECTORY = string("checkpoint-dir", "Use a custom checkpoint storage directory")
 
@@ -15,16 +15,17 @@ def create(invocation: Invocation) -> int:
     """Checkpoint a running container and print the checkpoint's name."""
     container, name = invocation.arguments
     options = invocation.options
-    body = {"CheckpointID": name, "CheckpointDir": options.checkpoint_dir, "Exit": not options.leave_running}
-    invocation.client.call("POST", f"/containers/{quote(container)}/checkpoints", body=body)
+    invocation.client.do(
+        checkpoints.create(container, name, directory=options.checkpoint_dir, leave_running=options.leave_running)
+    )
     sys.stdout.write(f"{name}\n")
     return 0
 
 
 def ls(invocation: Invocation) -> int:
     """Print the names of a container's checkpoints."""
-    path = f"/containers/{quote(invocation.arguments[0])}/checkpoints"
-    found = invocation.client.call("GET", path, query=_place(invocation))
+    directory = invocation.options.checkpoint_dir
+    found = invocation.client.do(checkpoints.list_checkpoints(invocation.arguments[0], directory=directory))
     sys.stdout.write("CHECKPOINT NAME\n")
     for checkpoint in found:
         sys.stdout.write(f"{checkpoint['Name']}\n")
@@ -34,14 +35,9 @@ def ls(invocation: Invocation) -> int:
 def rm(invocation: Invocation) -> int:
     """Remove a checkpoint."""
     container, name = invocation.arguments
-    path = f"/containers/{quote(container)}/checkpoints/{quote(name)}"
-    invocation.client.call("DELETE", path, query=_place(invocation))
-    return 0
-
-
-def _place(invocation: Invocation) -> dict[str, str]:
     directory = invocation.options.checkpoint_dir
-    return {"dir": directory} if directory else {}
+    invocation.client.do(checkpoints.remove(container, name, directory=directory))
+    return 0
 
 
 COMMANDS = {

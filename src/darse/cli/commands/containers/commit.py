@@ -8,6 +8,7 @@ from darse.cli.command_line.flags import Command, listing, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.images.names import checked
 from darse.client.http import require_name
+from darse.client.requests import images
 
 
 def commit(invocation: Invocation) -> int:
@@ -21,16 +22,16 @@ def commit(invocation: Invocation) -> int:
     repository, colon, tag = name.rpartition(":")
     if not colon or "/" in tag or "@" in name:
         repository, tag = name, ""
-    query = {
-        "container": container,
-        "repo": repository or None,
-        "tag": tag or None,
-        "comment": options.message or None,
-        "author": options.author or None,
-        "changes": options.change,
-        "pause": "1" if options.pause else "0",
-    }
-    sys.stdout.write(invocation.client.call("POST", "/commit", query)["Id"] + "\n")
+    request = images.commit(
+        container,
+        repository=repository,
+        tag=tag,
+        comment=options.message,
+        author=options.author,
+        changes=options.change,
+        pause=options.pause,
+    )
+    sys.stdout.write(invocation.client.do(request)["Id"] + "\n")
     return 0
 
 

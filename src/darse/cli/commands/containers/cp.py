@@ -19,9 +19,13 @@ from darse.cli.commands.containers import copy_paths
 from darse.cli.commands.containers.copy_paths import Place, split_path
 from darse.cli.errors import ApiError, CliError
 from darse.client.blocking import Response
-from darse.client.http import quote
+from darse.client.requests import archives
 from darse.go_modes import GO_DIRECTORY, GO_SYMLINK, GO_TYPES
 from darse.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.documents.containers import ContainerPathStatDocument
 
 _PIECE = 256 * 1024
 _NO_FILE = GO_TYPES & ~(GO_DIRECTORY | GO_SYMLINK)
@@ -84,7 +88,7 @@ def _from_container(invocation: Invocation, container: str, path: str, destinati
     name = ""
     if invocation.options.follow_link:
         path, name = _followed(invocation, container, path)
-    response = invocation.client.stream("GET", f"{_path(container)}/archive", {"path": path})
+    response = invocation.client.open(archives.archive(container, path))
     if to_stream:
         for piece in response.pieces():
             sys.stdout.buffer.write(piece)
@@ -144,7 +148,6 @@ def _renamer(*pairs: tuple[str, str]) -> Any:
 
 def _to_container(invocation: Invocation, source: str, container: str, path: str) -> int:
     destination = _container_destination(invocation, container, path)
-    query = {"noOverwriteDirNonDir": True, "copyUIDGID": invocation.options.archive}
     progress = _Progress(invocation, "Copying to container")
     if source == "-":
         if not destination.is_directory:
@@ -156,7 +159,8 @@ def _to_container(invocation: Invocation, source: str, container: str, path: str
         directory = where.directory
         pieces = _packed(place, where.new or place.name or split_path(place.path)[1])
     body = progress.count(pieces)
-    invocation.client.stream("PUT", f"{_path(container)}/archive", {"path": directory, **query}, raw_body=body).body()
+    request = archives.put_archive(container, directory, body, keep_kinds=True, keep_owners=invocation.options.archive)
+    invocation.client.open(request).body()
     progress.done(f"{container}:{destination.path}")
     return 0
 
@@ -212,14 +216,10 @@ def _packed(source: Place, name: str) -> Iterator[bytes]:
 # What both need
 
 
-def _path(container: str) -> str:
-    return f"/containers/{quote(container)}"
-
-
-def _stat(invocation: Invocation, container: str, path: str) -> dict[str, Any] | None:
+def _stat(invocation: Invocation, container: str, path: str) -> ContainerPathStatDocument | None:
     """What the engine finds at a path; None when that is nothing, or it cannot say."""
     try:
-        response = invocation.client.stream("HEAD", f"{_path(container)}/archive", {"path": path})
+        response = invocation.client.open(archives.stat_path(container, path))
     except ApiError:
         return None  # what then comes of it is for the copy itself to say, as docker has it
     try:
@@ -228,8 +228,8 @@ def _stat(invocation: Invocation, container: str, path: str) -> dict[str, Any] |
         response.close()
 
 
-def _stat_of(response: Response) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(base64.b64decode(response.headers[_STAT]))
+def _stat_of(response: Response[object]) -> ContainerPathStatDocument:
+    document: ContainerPathStatDocument = json.loads(base64.b64decode(response.headers[_STAT]))
     return document
 
 

@@ -6,14 +6,14 @@ import sys
 
 from darse.cli.command_line.flags import Command
 from darse.cli.command_line.invocation import Invocation
-from darse.client.http import quote
+from darse.client.requests import archives
 
 _LETTERS = "CAD"
 
 
 def diff(invocation: Invocation) -> int:
     """Print a line per change: C, A or D, and the path."""
-    found = invocation.client.call("GET", f"/containers/{quote(invocation.arguments[0])}/changes")
+    found = invocation.client.do(archives.changes(invocation.arguments[0]))
     sys.stdout.write("".join(f"{_LETTERS[change['Kind']]} {change['Path']}\n" for change in found or ()))
     return 0
 

@@ -8,11 +8,12 @@ from darse.cli.creating.environment import environment
 from darse.cli.errors import ConnectionFailed, ConnectionLost
 from darse.cli.terminal.modes import require_terminal_for, size
 from darse.cli.terminal.session import Detached, Session
-from darse.client.http import quote
+from darse.client.requests import execs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
+    from darse.client.blocking import Client
+    from darse.client.documents.containers import ExecConfigDocument
 
 
 def execute(invocation: Invocation) -> int:
@@ -22,7 +23,7 @@ def execute(invocation: Invocation) -> int:
         require_terminal_for(options.interactive, options.tty)
     name, *command = invocation.arguments
     keys = options.detach_keys or invocation.settings.member("detachKeys", str)
-    config = {
+    config: ExecConfigDocument = {
         "AttachStdin": options.interactive and not options.detach,
         "AttachStdout": not options.detach,
         "AttachStderr": not options.detach,
@@ -35,28 +36,31 @@ def execute(invocation: Invocation) -> int:
         "DetachKeys": keys,
         "Detach": options.detach,
     }
-    created = client.call("POST", f"/containers/{quote(name)}/exec", None, config)
-    path = f"/exec/{created['Id']}"
-    start = {"Detach": options.detach, "Tty": options.tty}
+    process = client.do(execs.create(name, config))["Id"]
     if options.detach:
-        client.call("POST", f"{path}/start", None, start)
+        client.do(execs.start_detached(process, terminal=options.tty))
         return 0
-    if options.tty:
-        start["ConsoleSize"] = list(size())
-    connection, response = client.hijack(f"{path}/start", None, start)
-    session = Session(client, f"{path}/resize", tty=options.tty, stdin=options.interactive, keys=keys)
-    session.run(connection, response, lambda: None)
+    console_size = size() if options.tty else None
+    connection, _ = client.attach(execs.start(process, terminal=options.tty, console_size=console_size))
+    session = Session(
+        client,
+        lambda **size: execs.resize(process, **size),
+        tty=options.tty,
+        stdin=options.interactive,
+        keys=keys,
+    )
+    session.run(connection, lambda: None)
     connection.close()
     if session.detached:
         raise Detached
-    return _status(client, path, name)
+    return _status(client, process, name)
 
 
-def _status(client: Any, path: str, name: str) -> int:
+def _status(client: Client, exec_id: str, name: str) -> int:
     """The process's status. Raises ConnectionLost when the stream ended with the engine, not with the process."""
     back = f"darse top {name}"
     try:
-        process = client.call("GET", f"{path}/json")
+        process = client.do(execs.inspect(exec_id))
     except ConnectionFailed as error:
         raise ConnectionLost(f"the engine went away; the process runs on in {name}: `{back}` shows it") from error
     if process["Running"]:

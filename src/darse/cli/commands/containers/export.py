@@ -8,7 +8,7 @@ from darse.cli.command_line.flags import Command, string
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.cli.output.files import write_whole
-from darse.client.http import quote
+from darse.client.requests import archives
 
 
 def export(invocation: Invocation) -> int:
@@ -16,7 +16,7 @@ def export(invocation: Invocation) -> int:
     path = invocation.options.output
     if not path and sys.stdout.isatty():
         raise CliError("cowardly refusing to save to a terminal. Use the -o flag or redirect")
-    response = invocation.client.stream("GET", f"/containers/{quote(invocation.arguments[0])}/export")
+    response = invocation.client.open(archives.export(invocation.arguments[0]))
     if path:
         write_whole(path, response.pieces(), "failed to export container")
         return 0

@@ -8,46 +8,53 @@ from darse.cli.command_line.flags import Command, number, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
 from darse.client.blocking import Reconnection
-from darse.client.http import quote
+from darse.client.requests import containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from darse.client.requests import ApiRequest
 
 
-def _path(name: str) -> str:
+def _named(name: str) -> str:
     if not name.strip("/ "):
         raise CliError("invalid container name or ID: value is empty")
-    return f"/containers/{quote(name)}"
+    return name
 
 
 def stop(invocation: Invocation) -> int:
     """Stop containers."""
-    return _stop_like(invocation, "stop")
+    return _stop_like(invocation, containers.stop)
 
 
 def restart(invocation: Invocation) -> int:
     """Restart containers."""
-    return _stop_like(invocation, "restart")
+    return _stop_like(invocation, containers.restart)
 
 
-def _stop_like(invocation: Invocation, action: str) -> int:
+def _stop_like(invocation: Invocation, operation: Callable[..., ApiRequest[None, None]]) -> int:
     options = invocation.options
     seconds = options.timeout if options.timeout is not None else options.time
-    query = {"t": seconds, "signal": options.signal or None}
-    return invocation.for_each(lambda name: invocation.client.call("POST", f"{_path(name)}/{action}", query))
+    return invocation.for_each(
+        lambda name: invocation.client.do(operation(_named(name), seconds=seconds, signal=options.signal))
+    )
 
 
 def kill(invocation: Invocation) -> int:
     """Send a signal to containers."""
-    query = {"signal": invocation.options.signal or "KILL"}
-    return invocation.for_each(lambda name: invocation.client.call("POST", f"{_path(name)}/kill", query))
+    signal = invocation.options.signal or "KILL"
+    return invocation.for_each(lambda name: invocation.client.do(containers.kill(_named(name), signal=signal)))
 
 
 def pause(invocation: Invocation) -> int:
     """Freeze containers."""
-    return invocation.for_each(lambda name: invocation.client.call("POST", f"{_path(name)}/pause"))
+    return invocation.for_each(lambda name: invocation.client.do(containers.pause(_named(name))))
 
 
 def unpause(invocation: Invocation) -> int:
     """Let containers go on."""
-    return invocation.for_each(lambda name: invocation.client.call("POST", f"{_path(name)}/unpause"))
+    return invocation.for_each(lambda name: invocation.client.do(containers.unpause(_named(name))))
 
 
 def remove(invocation: Invocation) -> int:
@@ -56,8 +63,8 @@ def remove(invocation: Invocation) -> int:
 
     def one(name: str) -> None:
         try:
-            invocation.client.call(
-                "DELETE", _path(name), {"force": options.force, "v": options.volumes, "link": options.link}
+            invocation.client.do(
+                containers.remove(_named(name), force=options.force, volumes=options.volumes, link=options.link)
             )
         except ApiError as error:
             if options.force and error.http_status == 404:
@@ -74,7 +81,7 @@ def rename(invocation: Invocation) -> int:
     if not old or not new:
         raise CliError("Error: Neither old nor new names may be empty")
     try:
-        invocation.client.call("POST", f"{_path(old)}/rename", {"name": new})
+        invocation.client.do(containers.rename(_named(old), new))
     except ApiError as error:
         raise CliError(f"{error}\nError: failed to rename container named {old}") from error
     return 0
@@ -87,7 +94,7 @@ def wait(invocation: Invocation) -> int:
         reconnection = Reconnection(invocation.client)
         while True:
             try:
-                result = invocation.client.stream("POST", f"{_path(name)}/wait", {"condition": "not-running"}).json()
+                result = invocation.client.open(containers.wait(_named(name))).json()
                 break
             except ConnectionFailed as lost:
                 reconnection.wait(lost, f"the engine went away; {name} runs on: `darse wait {name}`")

@@ -12,8 +12,12 @@ from darse.cli.engine.resume import StampedStream, api_time
 from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.terminal.streams import write_all
 from darse.client.blocking import Reconnection
-from darse.client.http import quote
+from darse.client.requests import containers
 from darse.client.streams import Demultiplexer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.requests import StreamsRequest
 
 _RELATIVE = re.compile(r"(\d+(\.\d+)?(ns|us|µs|ms|s|m|h))+\Z")
 
@@ -46,37 +50,39 @@ def logs(invocation: Invocation) -> int:
     """Print a container's log; with --follow also after the engine went away and came back."""
     options, client = invocation.options, invocation.client
     name = invocation.arguments[0]
-    path = f"/containers/{quote(name)}"
     begun = time.time_ns()
-    tty = client.call("GET", f"{path}/json")["Config"]["Tty"]
-    query = {
-        "stdout": True,
-        "stderr": True,
-        "follow": options.follow,
-        "since": moment(options.since, "since"),
-        "until": moment(options.until, "until"),
-        "timestamps": options.timestamps,
-        "tail": options.tail,
-        "details": options.details,
-    }
+    tty = client.do(containers.inspect(name))["Config"]["Tty"]
+    since, until, tail = moment(options.since, "since"), moment(options.until, "until"), options.tail
+
+    def requested(*, timestamps: bool) -> StreamsRequest:
+        return containers.logs(
+            name,
+            follow=options.follow,
+            since=since,
+            until=until,
+            timestamps=timestamps,
+            tail=tail,
+            details=options.details,
+        )
+
     if not options.follow:
         take = (lambda data: write_all(1, data)) if tty else Demultiplexer(write_all).feed
-        for piece in client.stream("GET", f"{path}/logs", query).pieces():
+        for piece in client.open(requested(timestamps=options.timestamps)).pieces():
             take(piece)
         return 0
     follower = _Follower(tty=tty, show_stamps=options.timestamps)
     reconnection = Reconnection(client)
     while True:
         try:
-            for piece in client.stream("GET", f"{path}/logs", {**query, "timestamps": True}).pieces():
+            for piece in client.open(requested(timestamps=True)).pieces():
                 reconnection.progress()
                 follower.take(piece)
         except ConnectionFailed as lost:
             reconnection.wait(lost, f"the engine went away; {name} runs on: `darse logs -f {name}`")
         else:
             return 0
-        if since := follower.again(begun if options.tail != "all" else 0):
-            query |= {"since": api_time(since), "tail": "all"}
+        if seen := follower.again(begun if options.tail != "all" else 0):
+            since, tail = api_time(seen), "all"
 
 
 class _Follower:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import sys
 
-from darse.cli.command_line.filters import parse_filters
-from darse.cli.command_line.flags import Command, listing, number, string, switch
+from darse.cli.command_line.flags import Command, listing, number, parse_filters, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.cli.output.container_rows import HEADINGS, ContainerRow, default_format
 from darse.cli.output.format import FORMAT_HELP, placeholders, write
+from darse.client.requests import containers
 
 
 def list_containers(invocation: Invocation) -> int:
@@ -24,17 +24,15 @@ def list_containers(invocation: Invocation) -> int:
     if source and "size" not in options.given and not options.quiet:
         size = _uses_size(source)
     last = 1 if options.latest and options.last == -1 else options.last
-    containers = invocation.client.call(
-        "GET",
-        "/containers/json",
-        {
-            "all": options.all,
-            "limit": last if last > 0 else None,
-            "size": size,
-            "filters": parse_filters(options.filter),
-        },
+    found = invocation.client.do(
+        containers.list_containers(
+            all=options.all,
+            limit=last if last > 0 else None,
+            size=size,
+            filters=parse_filters(options.filter),
+        )
     )
-    rows = (ContainerRow(one, truncate=not options.no_trunc) for one in containers)
+    rows = (ContainerRow(one, truncate=not options.no_trunc) for one in found)
     is_default = source in ("", "table") and not options.no_trunc
     write(default_format(source, quiet=options.quiet, size=size), rows, HEADINGS, may_fit=is_default)
     return 0

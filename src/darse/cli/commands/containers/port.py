@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from darse.cli.command_line.flags import Command, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.client.http import quote
+from darse.client.requests import containers
 from darse.natural_order import natural
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.documents.containers import NetworkSettingsDocument
+    from darse.client.documents.host_config import PortBindingDocument
 
 
 def port(invocation: Invocation) -> int:
     """Print which ports of the host lead to a container."""
     name, *wanted = invocation.arguments
-    settings = invocation.client.call("GET", f"/containers/{quote(name)}/json")["NetworkSettings"]
+    settings = invocation.client.do(containers.inspect(name))["NetworkSettings"]
     ports = settings["Ports"] or {}
     if invocation.options.reachable:
         from darse.cli.command_line.help_pages import fitted
@@ -37,9 +41,9 @@ def port(invocation: Invocation) -> int:
     return 0
 
 
-def _reachable(settings: dict[str, Any], wanted: list[str]) -> list[str]:
+def _reachable(settings: NetworkSettingsDocument, wanted: list[str]) -> list[str]:
     """A line for each port: where on the host it is, and from where it can be reached there."""
-    ports: dict[str, list[dict[str, str]] | None] = settings["Ports"] or {}
+    ports = settings["Ports"] or {}
     ipv4_only = not any(network.get("GlobalIPv6Address") for network in (settings.get("Networks") or {}).values())
     asked = f"{wanted[0]}{'' if '/' in wanted[0] else '/tcp'}" if wanted else ""
     lines = []
@@ -54,7 +58,7 @@ def _reachable(settings: dict[str, Any], wanted: list[str]) -> list[str]:
     return sorted(lines, key=natural)
 
 
-def _seen(binding: dict[str, str], ipv4_only: bool) -> str:
+def _seen(binding: PortBindingDocument, ipv4_only: bool) -> str:
     return "; the container sees the host's address" if ipv4_only and ":" in binding["HostIp"] else ""
 
 
@@ -70,7 +74,7 @@ def _from_where(host_ip: str) -> str:
     return f"from everywhere: by every IPv{address.version} address of the engine's host, and {loopback}"
 
 
-def _address(binding: dict[str, str]) -> str:
+def _address(binding: PortBindingDocument) -> str:
     host = f"[{binding['HostIp']}]" if ":" in binding["HostIp"] else binding["HostIp"]
     return f"{host}:{binding['HostPort']}"
 

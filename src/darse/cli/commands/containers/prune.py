@@ -7,6 +7,7 @@ import sys
 from darse.cli.command_line.flags import Command, listing, switch
 from darse.cli.command_line.invocation import Invocation, confirm
 from darse.cli.commands.pruning import filters_of
+from darse.client.requests import containers
 from darse.units import human_size
 
 _WARNING = "WARNING! This will remove all stopped containers.\nAre you sure you want to continue?"
@@ -17,7 +18,7 @@ def prune(invocation: Invocation) -> int:
     options = invocation.options
     if not options.force and not confirm(_WARNING):
         return 0
-    result = invocation.client.call("POST", "/containers/prune", {"filters": filters_of(invocation) or None})
+    result = invocation.client.do(containers.prune(filters=filters_of(invocation) or None))
     deleted = result.get("ContainersDeleted") or []
     if deleted:
         sys.stdout.write("Deleted Containers:\n" + "".join(f"{one}\n" for one in deleted) + "\n")

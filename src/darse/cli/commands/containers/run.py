@@ -13,10 +13,13 @@ from darse.cli.errors import ApiError, CliError, ConnectionFailed, InvalidArgume
 from darse.cli.settings import content_trust
 from darse.cli.terminal.attach import follow
 from darse.cli.terminal.modes import require_terminal_for, size
+from darse.client.requests import containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, TextIO
+    from typing import TextIO
+
+    from darse.client.documents.containers import CreateRequestDocument
 
 _FAILED, _NOT_EXECUTABLE, _NOT_FOUND = 125, 126, 127
 
@@ -48,11 +51,11 @@ def run(invocation: Invocation) -> int:
     return _attached(invocation, container_id, body)
 
 
-def _attached(invocation: Invocation, container_id: str, body: dict[str, Any]) -> int:
+def _attached(invocation: Invocation, container_id: str, body: CreateRequestDocument) -> int:
     client, options = invocation.client, invocation.options
     return follow(
         client,
-        f"/containers/{container_id}",
+        container_id,
         name=options.name or container_id[:12],
         tty=options.tty,
         stdin=body["AttachStdin"],
@@ -67,7 +70,7 @@ def _attached(invocation: Invocation, container_id: str, body: dict[str, Any]) -
 
 def _start(invocation: Invocation, container_id: str) -> None:
     try:
-        invocation.client.call("POST", f"/containers/{container_id}/start")
+        invocation.client.do(containers.start(container_id))
     except CliError as error:
         raise _run_failed(invocation, error, _status(str(error))) from error
 
@@ -120,7 +123,7 @@ def _check(options: Options) -> None:
 _MISSING = ("No such image", "does not provide the specified platform")
 
 
-def _create(invocation: Invocation, body: dict[str, Any]) -> str:
+def _create(invocation: Invocation, body: CreateRequestDocument) -> str:
     options = invocation.options
     secrets = {}
     if options.use_api_socket:
@@ -179,15 +182,15 @@ class _ContainerIdFile:
             return  # it is not there any more, or its disk is full: `write` has said so
 
 
-def _created(invocation: Invocation, body: dict[str, Any]) -> str:
+def _created(invocation: Invocation, body: CreateRequestDocument) -> str:
     options, client = invocation.options, invocation.client
-    query = {"name": options.name or None, "platform": options.platform or None}
     if not body["Image"]:
         raise CliError("invalid reference format")
     if options.pull == "always":
         _pull(invocation, body["Image"])
+    request = containers.create(body, name=options.name, platform=options.platform)
     try:
-        created = client.call("POST", "/containers/create", query, body)
+        created = client.do(request)
     except ApiError as error:
         from darse.cli.images.names import in_docker_words
         from darse.image_spec.references import split
@@ -198,10 +201,10 @@ def _created(invocation: Invocation, body: dict[str, Any]) -> str:
         if not options.quiet:
             sys.stderr.write(f"Unable to find image '{split(body['Image']).tagged().familiar}' locally\n")
         _pull(invocation, body["Image"])
-        created = client.call("POST", "/containers/create", query, body)
+        created = client.do(request)
     for warning in created.get("Warnings") or ():
         sys.stderr.write(f"WARNING: {warning}\n")
-    return str(created["Id"])
+    return created["Id"]
 
 
 def _pull(invocation: Invocation, image: str) -> None:

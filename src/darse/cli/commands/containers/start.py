@@ -8,7 +8,7 @@ from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.cli.terminal.attach import follow
-from darse.client.http import quote
+from darse.client.requests import containers
 
 
 def start(invocation: Invocation) -> int:
@@ -16,14 +16,17 @@ def start(invocation: Invocation) -> int:
     options, client = invocation.options, invocation.client
     if options.checkpoint and len(invocation.arguments) > 1:
         raise CliError("you cannot restore multiple containers at once")
-    place = {"checkpoint": options.checkpoint, "checkpoint-dir": options.checkpoint_dir}
-    wanted = {name: value for name, value in place.items() if value}
+
+    def start_one(name: str) -> None:
+        request = containers.start(name, checkpoint=options.checkpoint, checkpoint_directory=options.checkpoint_dir)
+        client.do(request)
+
     if not (options.attach or options.interactive):
         failed: list[str] = []
 
         def one(name: str) -> None:
             try:
-                client.call("POST", f"/containers/{quote(name)}/start", query=wanted)
+                start_one(name)
             except CliError:
                 failed.append(name)
                 raise
@@ -34,19 +37,19 @@ def start(invocation: Invocation) -> int:
         return status
     if len(invocation.arguments) > 1:
         raise CliError("you cannot start and attach multiple containers at once")
-    path = f"/containers/{quote(invocation.arguments[0])}"
-    container = client.call("GET", f"{path}/json")
+    (name,) = invocation.arguments
+    container = client.do(containers.inspect(name))
     config = container["Config"]
     return follow(
         client,
-        path,
-        name=invocation.arguments[0],
+        name,
+        name=name,
         tty=config["Tty"],
         stdin=options.interactive and config["OpenStdin"],
         keys=options.detach_keys or invocation.settings.member("detachKeys", str),
         proxy_signals=options.sig_proxy,
         condition="removed" if container["HostConfig"]["AutoRemove"] else "next-exit",
-        begin=lambda: client.call("POST", f"{path}/start", query=wanted),
+        begin=lambda: start_one(name),
     )
 
 

@@ -9,7 +9,6 @@ import sys
 import threading
 import time
 from contextlib import nullcontext
-from typing import Any
 
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
@@ -18,7 +17,12 @@ from darse.cli.output import stats_rows
 from darse.cli.output.format import FORMAT_HELP, Format
 from darse.cli.terminal import modes, screen
 from darse.client.blocking import Reconnection
-from darse.client.http import quote
+from darse.client.requests import containers, system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.blocking import Client
+    from darse.client.documents.observation import StatsResponseDocument
 
 _REFRESH_SECONDS = 0.5
 _FIRST_SECONDS = 2.0
@@ -29,9 +33,9 @@ _HOME, _CLEAR, _END_OF_LINE, _BELOW = "\033[H", "\033[2J", "\033[K", "\033[J"
 class _Watched:
     """One container: its newest sample."""
 
-    def __init__(self, client: Any, container: str, *, stream: bool) -> None:
+    def __init__(self, client: Client, container: str, *, stream: bool) -> None:
         self.container = container
-        self.sample: dict[str, Any] = {}
+        self.sample: StatsResponseDocument = {}
         self.error: CliError | None = None
         self.lost: ConnectionFailed | None = None
         self.ready = threading.Event()
@@ -42,9 +46,8 @@ class _Watched:
         self.thread.start()
 
     def _read(self) -> None:
-        path = f"/containers/{quote(self.container)}/stats"
         try:
-            response = self._client.stream("GET", path, {"stream": str(self._stream).lower()})
+            response = self._client.open(containers.stats(self.container, stream=self._stream))
             for sample in response.messages() if self._stream else filter(None, [response.json()]):
                 self.sample = sample
                 self.ready.set()
@@ -73,7 +76,7 @@ class _Fleet:
             if self._stream:
                 # Before the list: what starts in between is in both.
                 threading.Thread(target=self._follow, daemon=True).start()
-            for container in self._client.call("GET", "/containers/json", {"all": self._everything}):
+            for container in self._client.do(containers.list_containers(all=self._everything)):
                 self._add(container["Id"][:12])
 
     def _watch(self, container: str) -> _Watched:
@@ -88,9 +91,9 @@ class _Fleet:
     def _follow(self) -> None:
         """Add containers as they start, and drop them as they end."""
         wanted = {"create", "start", "destroy"} if self._everything else {"start", "die", "destroy"}
-        query = {"filters": {"type": ["container"], "event": sorted(wanted)}}
+        filters = {"type": ["container"], "event": sorted(wanted)}
         try:
-            for event in self._client.stream("GET", "/events", query).messages():
+            for event in self._client.open(system.events(filters=filters)).messages():
                 container = event["Actor"]["ID"][:12]
                 if event["Action"] in ("create", "start"):
                     self._add(container)

@@ -7,14 +7,13 @@ import sys
 from darse.cli.command_line.flags import Command, terminal_width
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.output import table
-from darse.client.http import quote
+from darse.client.requests import containers
 
 
 def top(invocation: Invocation) -> int:
     """Print the engine's table."""
     name, *arguments = invocation.arguments
-    query = {"ps_args": " ".join(arguments) or None}
-    found = invocation.client.call("GET", f"/containers/{quote(name)}/top", query)
+    found = invocation.client.do(containers.top(name, ps_args=" ".join(arguments)))
     text = "".join("\t".join(line) + "\n" for line in (found["Titles"], *(found["Processes"] or ())))
     # docker's columns are 20 wide, which is more than a terminal; what fits stays as scripts know it.
     shown = table.align(text, minimum=20)

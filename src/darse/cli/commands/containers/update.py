@@ -9,7 +9,11 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.creating.flags import SHARED
 from darse.cli.creating.limits import limits, restart_policy
 from darse.cli.errors import CliError
-from darse.client.http import quote
+from darse.client.requests import containers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.documents.observation import UpdateRequestDocument
 
 _LIMITS = frozenset(
     {
@@ -26,11 +30,12 @@ def update(invocation: Invocation) -> int:
         raise CliError("you must provide one or more flags when using this command")
     body = limits(options)
     if options.restart:
-        body["RestartPolicy"] = restart_policy(options.restart)
+        with_policy: UpdateRequestDocument = {**body, "RestartPolicy": restart_policy(options.restart)}
+        body = with_policy
     warnings: list[str] = []
 
     def one(name: str) -> None:
-        answer = invocation.client.call("POST", f"/containers/{quote(name)}/update", body=body)
+        answer = invocation.client.do(containers.update(name, body))
         warnings.extend(answer.get("Warnings") or ())
 
     status = invocation.for_each(one)

@@ -11,7 +11,7 @@ from darse.cli.commands import pruning
 from darse.cli.errors import ApiError, CliError
 from darse.cli.images import platforms
 from darse.cli.images.names import check_any, checked
-from darse.client.http import quote
+from darse.client.requests import images
 from darse.image_spec.references import split, split_tag
 
 
@@ -26,31 +26,28 @@ def tag(invocation: Invocation) -> int:
     if split(target).digest:
         raise CliError("refusing to create a tag with a digest reference")
     repository, name = split_tag(target)
-    query = {"repo": repository, "tag": name or None}
-    invocation.client.call("POST", f"/images/{quote(source, safe='/:@')}/tag", query)
+    invocation.client.do(images.tag(source, repository, name))
     return 0
 
 
 def remove(invocation: Invocation) -> int:
     """Remove images; with --force missing ones are no failure."""
     options = invocation.options
-    query = {
-        "force": options.force,
-        "noprune": options.no_prune,
-        "platforms": [platforms.parse(one) for one in comma_separated(options.platform)],
-    }
+    named = [platforms.parse(one) for one in comma_separated(options.platform)]
     errors: list[str] = []
     fatal = False
     for name in invocation.arguments:
         try:
-            removed = invocation.client.call("DELETE", f"/images/{quote(name, safe='/:@')}", query)
+            removed = invocation.client.do(
+                images.remove(name, force=options.force, no_prune=options.no_prune, platforms=named)
+            )
         except ApiError as error:
             fatal = fatal or error.http_status != 404
             errors.append(str(error))
             continue
         for item in removed:
-            kind = "Deleted" if item.get("Deleted") else "Untagged"
-            sys.stdout.write(f"{kind}: {item[kind]}\n")
+            deleted = item.get("Deleted")
+            sys.stdout.write(f"Deleted: {deleted}\n" if deleted else f"Untagged: {item['Untagged']}\n")
     if errors and (fatal or not options.force):
         raise CliError("\n".join(errors))
     if errors:

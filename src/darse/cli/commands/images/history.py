@@ -12,7 +12,7 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.images import platforms
 from darse.cli.output.format import FORMAT_HELP, Row, ago, write
 from darse.cli.output.table import ellipsis
-from darse.client.http import quote
+from darse.client.requests import images
 from darse.units import human_size
 
 _HEADINGS = {
@@ -64,8 +64,8 @@ class HistoryRow(Row):
 def history(invocation: Invocation) -> int:
     """Print the history of an image."""
     options = invocation.options
-    query = {"platform": platforms.given(options.platform)}
-    steps = invocation.client.call("GET", f"/images/{quote(invocation.arguments[0], safe='/:@')}/history", query)
+    platform = platforms.given(options.platform)
+    steps = invocation.client.do(images.history(invocation.arguments[0], platform=platform))
     source = options.format
     if source in ("", "table"):
         source = "{{.ID}}" if options.quiet else _TABLE if options.human else _PLAIN_TABLE

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 
 from darse.cli.command_line import index
-from darse.cli.command_line.filters import parse_filters
-from darse.cli.command_line.flags import Command, listing, string, switch
+from darse.cli.command_line.flags import Command, listing, parse_filters, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.cli.output.format import FORMAT_HELP, write
 from darse.cli.output.image_rows import HEADINGS, default_format, rows
+from darse.client.requests import images
 
 
 def list_images(invocation: Invocation) -> int:
@@ -25,16 +25,16 @@ def list_images(invocation: Invocation) -> int:
     source = options.format
     if not source and not options.quiet:
         source = invocation.settings.member("imagesFormat", str)
-    images = invocation.client.call("GET", "/images/json", {"all": options.all, "filters": filters or None})
+    found = invocation.client.do(images.list_images(all=options.all, filters=filters or None))
     shows_digest = options.digests or "{{.Digest}}" in source
     all_rows = [
         row
-        for image in images
+        for image in found
         for row in rows(image, truncate=not options.no_trunc, digests=options.digests, shows_digest=shows_digest)
     ]
     is_default = source in ("", "table") and not options.no_trunc
     write(default_format(source, quiet=options.quiet, digest=options.digests), all_rows, HEADINGS, may_fit=is_default)
-    if wanted and not images and invocation.path == "images" and f"image {wanted}" in index.COMMANDS:
+    if wanted and not found and invocation.path == "images" and f"image {wanted}" in index.COMMANDS:
         sys.stderr.write(f'\nNo images found matching "{wanted}": did you mean "darse image {wanted}"?\n')
     return 0
 
@@ -51,8 +51,8 @@ def _tree(invocation: Invocation, filters: dict[str, list[str]]) -> int:
             raise CliError(f"--{name} is not yet supported with --tree")
     from darse.cli.output.image_tree import print_tree
 
-    query = {"all": options.all, "filters": filters or None, "manifests": True}
-    print_tree(invocation.client.call("GET", "/images/json", query), untagged=options.all or "dangling" in filters)
+    found = invocation.client.do(images.list_images(all=options.all, manifests=True, filters=filters or None))
+    print_tree(found, untagged=options.all or "dangling" in filters)
     return 0
 
 

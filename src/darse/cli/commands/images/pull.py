@@ -13,7 +13,7 @@ from darse.cli.images import platforms
 from darse.cli.images.names import checked, in_docker_words
 from darse.cli.output import progress
 from darse.cli.settings import content_trust, credentials
-from darse.client.http import quote
+from darse.client.requests import images
 from darse.image_spec.references import Reference
 
 _ONE_PLATFORM = (
@@ -55,21 +55,16 @@ def pull(invocation: Invocation) -> int:
 def push(invocation: Invocation) -> int:
     """Send an image to the registry of its name."""
     options = invocation.options
-    platform = None
+    platform: dict[str, str] | str = ""
     content_trust.refuse(options, invocation.arguments[0], pushes=True)
     if options.platform:
         platform = platforms.parse(options.platform)
         _note(_ONE_PLATFORM)
     name = _named(invocation)
     notes: list[str] = []
-    query = {"tag": name.tag or None, "platform": platform}
+    auth = credentials.registry_auth(invocation.settings, name.domain)
     try:
-        response = invocation.client.stream(
-            "POST",
-            f"/images/{quote(name.name, safe='/:')}/push",
-            query,
-            headers=credentials.header(invocation.settings, name.domain),
-        )
+        response = invocation.client.open(images.push(name.name, tag=name.tag, platform=platform, credentials=auth))
     except ApiError as error:
         raise in_docker_words(error) from error
     try:

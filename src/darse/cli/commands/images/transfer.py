@@ -12,6 +12,7 @@ from darse.cli.errors import CliError
 from darse.cli.images import platforms
 from darse.cli.output.files import write_whole
 from darse.cli.output.progress import display
+from darse.client.requests import images
 
 _PIECE = 256 * 1024
 
@@ -36,14 +37,8 @@ def load(invocation: Invocation) -> int:
     with _open(options.input) if options.input else sys.stdin.buffer as source:
         quiet = options.quiet or not sys.stdout.isatty()
         platform = platforms.given(options.platform)
-        response = invocation.client.stream(
-            "POST",
-            "/images/load",
-            {"quiet": quiet, "platform": platform},
-            raw_body=_pieces(source),
-            headers={"Content-Type": "application/x-tar"},
-        )
-        display(response.messages())
+        request = images.load(_pieces(source), quiet=quiet, platform=platform)
+        display(invocation.client.open(request).messages())
     return 0
 
 
@@ -52,19 +47,22 @@ def import_(invocation: Invocation) -> int:
     options = invocation.options
     source, *rest = invocation.arguments
     is_remote = source.startswith(("http://", "https://"))
-    query = {
-        "fromSrc": source if is_remote else "-",
-        "repo": rest[0] if rest else None,
-        "message": options.message or None,
-        "changes": options.change,
-        "platform": options.platform or None,
-    }
+
+    def make(content: str | Iterator[bytes]) -> None:
+        request = images.import_image(
+            content,
+            name=rest[0] if rest else "",
+            message=options.message,
+            changes=options.change,
+            platform=options.platform,
+        )
+        display(invocation.client.open(request).messages())
+
     if is_remote:
-        display(invocation.client.stream("POST", "/images/create", query).messages())
+        make(source)
         return 0
     with sys.stdin.buffer if source == "-" else _open(source) as file:
-        response = invocation.client.stream("POST", "/images/create", query, raw_body=_pieces(file))
-        display(response.messages())
+        make(_pieces(file))
     return 0
 
 
@@ -82,9 +80,8 @@ def save(invocation: Invocation) -> int:
 
 
 def _saved(invocation: Invocation) -> Iterator[bytes]:
-    query = {"names": invocation.arguments, "platform": platforms.given(invocation.options.platform)}
-    response = invocation.client.stream("GET", "/images/get", query)
-    yield from response.pieces()
+    request = images.save(*invocation.arguments, platform=platforms.given(invocation.options.platform))
+    yield from invocation.client.open(request).pieces()
 
 
 COMMANDS = {

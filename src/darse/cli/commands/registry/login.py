@@ -10,7 +10,12 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
 from darse.cli.settings import credentials
 from darse.cli.terminal.modes import is_terminal, no_echo
+from darse.client.requests import images
 from darse.image_spec.references import DEFAULT_DOMAIN
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.documents.system import AuthConfigDocument, AuthResponseDocument
 
 _HUB_HINT = (
     "Docker Hub takes a Docker ID or e-mail address, and a password or, better, a personal access token\n"
@@ -58,16 +63,16 @@ def _given_password(options: Any) -> str:
     return str(options.password)
 
 
-def _stored(invocation: Invocation, server: str) -> dict[str, Any]:
+def _stored(invocation: Invocation, server: str) -> AuthConfigDocument:
     """What is stored; a helper that fails is told of, and the user is asked instead."""
     try:
-        return credentials.get(invocation.settings, server)
+        return credentials.get(invocation.settings, server)  # type: ignore[return-value]
     except CliError as error:
         sys.stderr.write(f"WARNING: {error}\n")
         return {}
 
 
-def _with_stored(invocation: Invocation, stored: dict[str, Any]) -> str | None:
+def _with_stored(invocation: Invocation, stored: AuthConfigDocument) -> str | None:
     """Log in with what is stored; None when that is refused, which has been said then."""
     sys.stderr.write(
         f"Authenticating with existing credentials... [Username: {stored['username']}]\n\n"
@@ -84,10 +89,10 @@ def _with_stored(invocation: Invocation, stored: dict[str, Any]) -> str | None:
         return None
 
 
-def _prove(invocation: Invocation, wanted: dict[str, Any]) -> str:
+def _prove(invocation: Invocation, wanted: AuthConfigDocument) -> str:
     """Let the engine ask the registry, and store what it gave; without an engine ask it directly. Raises CliError."""
     try:
-        answer = invocation.client.call("POST", "/auth", None, wanted) or {}
+        answer = invocation.client.do(images.log_in(wanted)) or {}
     except ConnectionFailed:
         answer = _prove_directly(wanted)
     kept = dict(wanted)
@@ -100,7 +105,7 @@ def _prove(invocation: Invocation, wanted: dict[str, Any]) -> str:
     return str(answer.get("Status", ""))
 
 
-def _prove_directly(wanted: dict[str, Any]) -> dict[str, str]:
+def _prove_directly(wanted: AuthConfigDocument) -> AuthResponseDocument:
     import os
 
     from darse.distribution import Credentials, Limits, RegistryClient, RegistryError

@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
-from darse.cli.command_line.filters import parse_filters
-from darse.cli.command_line.flags import Command, listing, number, string, switch
+from darse.cli.command_line.flags import Command, listing, number, parse_filters, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.output.format import Row, write
 from darse.cli.output.table import ellipsis
 from darse.cli.settings import credentials
+from darse.client.requests import images
 from darse.image_spec.references import split
 
 _HEADINGS = {"Name": "NAME", "Description": "DESCRIPTION", "StarCount": "STARS", "IsOfficial": "OFFICIAL"}
@@ -52,15 +52,14 @@ class _JsonRow(SearchRow):
 def search(invocation: Invocation) -> int:
     """Print what was found, in the registry's order."""
     options = invocation.options
-    query = {
-        "term": invocation.arguments[0],
-        "limit": options.limit or None,
-        "filters": parse_filters(options.filter),
-    }
-    domain = split(invocation.arguments[0]).domain
-    headers = credentials.header(invocation.settings, domain)
-    found: list[dict[str, Any]] = invocation.client.call("GET", "/images/search", query, headers=headers) or []
-    rows = [SearchRow(one, truncate=not options.no_trunc) for one in found]
+    (term,) = invocation.arguments
+    request = images.search(
+        term,
+        limit=options.limit or None,
+        filters=parse_filters(options.filter),
+        credentials=credentials.registry_auth(invocation.settings, split(term).domain),
+    )
+    rows = [SearchRow(one, truncate=not options.no_trunc) for one in invocation.client.do(request) or ()]
     source = options.format
     write(_TABLE if source in ("", "table") else source, rows, _HEADINGS, may_fit=not source and not options.no_trunc)
     return 0

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-from typing import Any
 
 from darse.cli.command_line.flags import Command, Options, string, switch, terminal_width
 from darse.cli.command_line.help_pages import fitted
@@ -17,8 +16,13 @@ from darse.cli.engine import pull
 from darse.cli.errors import CliError
 from darse.cli.output.table import ellipsis
 from darse.cli.terminal import screen
+from darse.client.requests import system
 from darse.image_spec.references import split
 from darse.units import human_size
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.documents.system import CheckMessageDocument
 
 _MARKS = {"problem": "PROBLEM", "note": "note"}
 _COLOURS = {"PROBLEM": "31", "note": "33", "repaired": "32"}
@@ -34,12 +38,12 @@ def check(invocation: Invocation) -> int:
     if options.rebuild:
         return _rebuild(options)
     if options.remove_orphans:
-        response = invocation.client.stream("DELETE", "/darse/orphans")
+        response = invocation.client.open(system.remove_orphans())
     else:
-        response = invocation.client.stream("POST" if options.repair else "GET", "/darse/check")
+        response = invocation.client.open(system.check(repair=options.repair))
     shown = _Shown()
-    findings: list[dict[str, Any]] = []
-    last: dict[str, Any] = {}
+    findings: list[CheckMessageDocument] = []
+    last: CheckMessageDocument = {}
     for message in response.messages():
         last = message
         if message.get("finding"):
@@ -57,7 +61,7 @@ def check(invocation: Invocation) -> int:
     shown.clear()
     if last.get("doing") != "done":
         raise CliError("the engine broke the check off: look at its log")
-    remaining = int(last.get("problems", 0))
+    remaining = last.get("problems", 0)
     wanted = dict.fromkeys(str(one["pull"]) for one in findings if one.get("pull"))
     if options.repair and wanted:
         remaining = _pull(invocation, list(wanted))
@@ -69,10 +73,11 @@ def check(invocation: Invocation) -> int:
     return 1 if remaining else 0
 
 
-def _looked_at(last: dict[str, Any]) -> str:
-    counts = [(int(last.get(f"{kind}s", 0)), kind) for kind in ("image", "layer", "document")]
+def _looked_at(last: CheckMessageDocument) -> str:
+    images, layers, documents = last.get("images", 0), last.get("layers", 0), last.get("documents", 0)
+    counts = [(images, "image"), (layers, "layer"), (documents, "document")]
     said = ", ".join(f"{count} {kind}{'s' * (count != 1)}" for count, kind in counts)
-    return f"{said}, {human_size(int(last.get('bytes', 0)))} looked at"
+    return f"{said}, {human_size(last.get('bytes', 0))} looked at"
 
 
 def _rebuild(options: Options) -> int:
@@ -88,12 +93,12 @@ def _pull(invocation: Invocation, references: list[str]) -> int:
     """Pull what is to come from registries again, look once more, and return how many problems are left."""
     for reference in references:
         pull.pull(invocation.client, invocation.settings, split(reference), stream=sys.stderr)
-    response = invocation.client.stream("GET", "/darse/check")
-    last: dict[str, Any] = {}
+    response = invocation.client.open(system.check())
+    last: CheckMessageDocument = {}
     for message in response.messages():
         last = message
     response.close()
-    return int(last.get("problems", 0))
+    return last.get("problems", 0)
 
 
 class _Shown:
@@ -103,7 +108,7 @@ class _Shown:
         self._is_terminal = sys.stdout.isatty()
         self._has_colours = self._is_terminal and "NO_COLOR" not in os.environ
 
-    def finding(self, message: dict[str, Any]) -> None:
+    def finding(self, message: CheckMessageDocument) -> None:
         """Print one finding."""
         self.clear()
         mark = "repaired" if message.get("repaired") else _MARKS.get(message["level"], message["level"])
@@ -114,7 +119,7 @@ class _Shown:
             text = f"\x1b[{_COLOURS.get(mark, '0')}m{text[:8]}\x1b[0m{text[8:]}"
         screen.control(text)
 
-    def progress(self, message: dict[str, Any]) -> None:
+    def progress(self, message: CheckMessageDocument) -> None:
         """Say how far it is."""
         if self._is_terminal and message.get("doing"):
             total = f" {message.get('done', 0)}/{message['total']}" if message.get("total") else ""

@@ -11,6 +11,7 @@ from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.output import cache_rows, container_rows, image_rows, volume_rows
 from darse.cli.output.format import FORMAT_HELP, Format, Row, write
+from darse.client.requests import system
 from darse.image_spec.references import familiar
 from darse.units import human_size
 
@@ -145,7 +146,7 @@ def _rows(usage: Mapping[str, Any]) -> list[UsageRow]:
 def disk_usage(invocation: Invocation) -> int:
     """Print it: per kind, or with `-v` per object."""
     options = invocation.options
-    usage = invocation.client.call("GET", "/system/df")
+    usage = invocation.client.do(system.disk_usage())
     source = options.format or "table"
     if options.verbose:
         _verbose(usage, source)

@@ -10,7 +10,6 @@ import shutil
 import sys
 import textwrap
 from collections.abc import Iterator
-from typing import Any
 
 from darse.cli.command_line.flags import Command, string, switch, terminal_width
 from darse.cli.command_line.invocation import Invocation
@@ -18,6 +17,7 @@ from darse.cli.errors import ApiError, CliError, ConnectionFailed
 from darse.cli.terminal import screen
 from darse.client.blocking import Client
 from darse.client.endpoint import EngineEndpoint
+from darse.client.requests import system
 
 _PROGRAMS = {
     "crun": "apt-get install crun (or runc): it makes the containers",
@@ -30,6 +30,10 @@ _FILES = {
     "/bin/busybox": ("busybox-static", "the built-in images are made of it"),
 }
 # What the advice of a missing package begins with; the engine's as well as that below.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.documents.system import FindingDocument
+
 _INSTALL = "apt-get install "
 _WIDEST_NAME = 20
 _MARKS = {"ok": "ok", "note": "note", "problem": "PROBLEM"}
@@ -55,7 +59,7 @@ def doctor(invocation: Invocation) -> int:
     return 1 if any(one["level"] == "problem" for one in findings) else 0
 
 
-def packages_of(findings: list[dict[str, str]]) -> list[str]:
+def packages_of(findings: list[FindingDocument]) -> list[str]:
     """Debian's packages that findings ask for, in their order."""
     found = (one.get("advice", "").partition(_INSTALL)[2].split() for one in findings if one["level"] != "ok")
     return list(dict.fromkeys(words[0].strip(",;:") for words in found if words))
@@ -84,7 +88,7 @@ def _install(packages: list[str]) -> bool:
     return True
 
 
-def _asked(endpoint: EngineEndpoint) -> Iterator[dict[str, str]]:
+def _asked(endpoint: EngineEndpoint) -> Iterator[FindingDocument]:
     # Not the default endpoint's way, which starts an engine: a doctor looks, and changes nothing.
     quiet = EngineEndpoint(
         endpoint.host,
@@ -96,7 +100,7 @@ def _asked(endpoint: EngineEndpoint) -> Iterator[dict[str, str]]:
     )
     client = Client(quiet)
     try:
-        findings: list[dict[str, Any]] = client.call("GET", "/darse/doctor")
+        findings = client.do(system.diagnose())
     except ApiError as error:
         yield _finding("note", "engine", f"{endpoint.host} is no darse engine ({error.reason})", "set DARSE_HOST")
     except CliError as error:
@@ -115,11 +119,11 @@ def _is_here(endpoint: EngineEndpoint) -> bool:
     return endpoint.host.startswith("unix://")
 
 
-def _finding(level: str, check: str, found: str, advice: str = "") -> dict[str, str]:
+def _finding(level: str, check: str, found: str, advice: str = "") -> FindingDocument:
     return {"level": level, "check": check, "found": found, "advice": advice}
 
 
-def _unreachable(endpoint: EngineEndpoint, error: CliError) -> dict[str, str]:
+def _unreachable(endpoint: EngineEndpoint, error: CliError) -> FindingDocument:
     if not _is_here(endpoint):
         return _finding("problem", "engine", str(error))
     path = endpoint.host.removeprefix("unix://")
@@ -142,7 +146,7 @@ def _is_socket(path: str) -> bool:
     return stat.S_ISSOCK(os.stat(path).st_mode)
 
 
-def _seen_from_here() -> Iterator[dict[str, str]]:
+def _seen_from_here() -> Iterator[FindingDocument]:
     if os.geteuid() != 0:
         yield _finding("note", "root", "you are not root", "for now the engine needs root")
     for name, advice in _PROGRAMS.items():
@@ -171,7 +175,7 @@ def _has_library(name: str) -> bool:
     return any(glob(f"{directory}/{name}") for directory in places)
 
 
-def _lines(findings: list[dict[str, str]]) -> Iterator[str]:
+def _lines(findings: list[FindingDocument]) -> Iterator[str]:
     has_colours = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     # A long name, a path say, has a line of its own rather than pushing all others to the right.
     width = min(max(len(one["check"]) for one in findings), _WIDEST_NAME)

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import sys
 import time
-from typing import Any
 
-from darse.cli.command_line.filters import parse_filters
-from darse.cli.command_line.flags import Command, listing, string, terminal_width
+from darse.cli.command_line.flags import Command, listing, parse_filters, string, terminal_width
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.engine.resume import api_time
 from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.output.format import INSPECT_FORMAT_HELP, short_id
 from darse.cli.output.table import ellipsis
 from darse.client.blocking import Reconnection
+from darse.client.requests import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from darse.client.documents.system import EventDocument
 
 
 def events(invocation: Invocation) -> int:
@@ -21,16 +26,14 @@ def events(invocation: Invocation) -> int:
     options, client = invocation.options, invocation.client
     show = _shower(options.format)
     now = time.time()
-    query = {
-        "since": _moment(options.since, now),
-        "until": _moment(options.until, now),
-        "filters": parse_filters(options.filter),
-    }
+    since, until = _moment(options.since, now), _moment(options.until, now)
+    filters = parse_filters(options.filter)
     reconnection = Reconnection(client)
-    newest, shown = 0, list[Any]()  # what is shown already of the newest nanosecond
+    newest = 0
+    shown: list[EventDocument] = []  # what is shown already of the newest nanosecond
     while True:
         try:
-            for event in client.stream("GET", "/events", query).messages():
+            for event in client.open(system.events(since=since, until=until, filters=filters)).messages():
                 reconnection.progress()
                 happened = event.get("timeNano", 0)
                 if event in shown:
@@ -39,10 +42,9 @@ def events(invocation: Invocation) -> int:
                 sys.stdout.write(show(event) + "\n")
                 sys.stdout.flush()
         except ConnectionFailed as lost:
-            since = api_time(newest) if newest else query["since"] or f"{now:.9f}"
+            since = api_time(newest) if newest else since or f"{now:.9f}"
             again = f"`darse events --since {since}` goes on from here when it is back"
             reconnection.wait(lost, f"the engine went away, containers run on: {again}")
-            query["since"] = since
         else:
             return 0
 
@@ -61,7 +63,7 @@ def _moment(text: str, now: float) -> str | None:
         return text
 
 
-def _shower(source: str) -> Any:
+def _shower(source: str) -> Callable[[EventDocument], str]:
     if not source:
         return _line
     from darse.cli.templates import Template, TemplateError
@@ -72,7 +74,7 @@ def _shower(source: str) -> Any:
     except TemplateError as error:
         raise CliError(f"Error parsing format: {error}", 64) from error
 
-    def show(event: dict[str, Any]) -> str:
+    def show(event: EventDocument) -> str:
         try:
             return template.of_type(event, "events.Message")
         except TemplateError as error:
@@ -81,7 +83,7 @@ def _shower(source: str) -> Any:
     return show
 
 
-def _line(event: dict[str, Any]) -> str:
+def _line(event: EventDocument) -> str:
     actor = event.get("Actor") or {}
     nanoseconds = event.get("timeNano") or event.get("time", 0) * 1_000_000_000
     seconds, fraction = divmod(nanoseconds, 1_000_000_000)

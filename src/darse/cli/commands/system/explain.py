@@ -15,7 +15,11 @@ from darse.cli.command_line.flags import Command, string, terminal_width
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import ApiError, CliError
 from darse.cli.output import shell, table
-from darse.client.http import quote
+from darse.client.requests import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.documents.system import NameLookupDocument, NameQueryDocument, OperationDocument
 
 _BAR = 10
 _WIDE_ENOUGH_FOR_BAR = 110
@@ -35,11 +39,10 @@ def explain(invocation: Invocation) -> int:
         return _lookup(invocation, container)
     if len(invocation.arguments) > 1:
         raise CliError("a name is looked up from a container: darse explain dns NAME --from CONTAINER", 125)
-    path = f"/darse/explain/{quote(invocation.arguments[0])}"
     if options.last == "build":
         return _build(invocation)
     try:
-        operation = invocation.client.call("GET", path, {"last": options.last or None})
+        operation = invocation.client.do(system.explain(invocation.arguments[0], last=options.last))
     except ApiError as error:
         # A build, or an image that was built here: it has no pull.
         if options.last or error.http_status != 404 or not _is_build(invocation):
@@ -74,7 +77,7 @@ def _lookup(invocation: Invocation, container: str) -> int:
     kind, *names = invocation.arguments
     if kind != "dns" or len(names) != 1:
         raise CliError("--from goes with a name that is looked up: darse explain dns NAME --from CONTAINER", 125)
-    found = invocation.client.call("GET", f"/darse/dns/{quote(container)}", {"name": names[0]})
+    found = invocation.client.do(system.explain_lookup(container, names[0]))
     if invocation.options.format == "json":
         from darse.cli.output.inspect import indented
 
@@ -86,7 +89,7 @@ def _lookup(invocation: Invocation, container: str) -> int:
     return 0
 
 
-def lookup_story(found: dict[str, Any]) -> Iterator[str]:
+def lookup_story(found: NameLookupDocument) -> Iterator[str]:
     """The lines: where the container looks, then each query with the rule by which it is answered, and the answer."""
     columns = terminal_width() if sys.stdout.isatty() else 0
     settings = f"servers {' '.join(found['servers']) or 'none'}; ndots {found['ndots']}"
@@ -109,7 +112,7 @@ def lookup_story(found: dict[str, Any]) -> Iterator[str]:
 _CODES = {0: "known, without such an address", 2: "SERVFAIL", 3: "NXDOMAIN: there is no such name", 5: "REFUSED"}
 
 
-def _why(query: dict[str, Any]) -> str:
+def _why(query: NameQueryDocument) -> str:
     match query["rule"]:
         case "name":
             return f"a name on network {query['network']}"
@@ -127,7 +130,7 @@ def _why(query: dict[str, Any]) -> str:
 
 def _list(invocation: Invocation) -> int:
     """The operations that are on record, the newest first."""
-    found = invocation.client.call("GET", "/darse/explain") or []
+    found = invocation.client.do(system.recorded_operations()) or []
     if invocation.options.last:
         found = [one for one in found if one["name"] == invocation.options.last]
     if invocation.options.format == "json":
@@ -161,7 +164,7 @@ def _templated(source: str, operation: Any) -> str:
         raise CliError(f"template parsing error: {error}", 64) from error
 
 
-def story(operation: dict[str, Any], container: str) -> Iterator[str]:
+def story(operation: OperationDocument, container: str) -> Iterator[str]:
     """The lines: when each step began and how long it took, in milliseconds, and its share of the whole."""
     total, steps = operation["duration_ns"], operation["steps"]
     begun = operation["started_at_ns"]

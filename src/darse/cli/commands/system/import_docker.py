@@ -6,7 +6,6 @@ The engine does it: the data root is one on its host.
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 from darse.cli.command_line.flags import Command, string, switch, terminal_width
 from darse.cli.command_line.help_pages import fitted
@@ -14,6 +13,11 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import ApiError, CliError
 from darse.cli.output.table import ellipsis
 from darse.cli.terminal import screen
+from darse.client.requests import containers, system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from darse.client.documents.system import ImportMessageDocument
 
 _KINDS = ("image", "network", "volume", "container")
 _MARKS = {"imported": "imported", "present": "there", "left": "left", "failed": "FAILED"}
@@ -22,10 +26,9 @@ _MARKS = {"imported": "imported", "present": "there", "left": "left", "failed": 
 def import_docker(invocation: Invocation) -> int:
     """Print a line for each object; the status is 1 when something could not be imported."""
     options = invocation.options
-    body = {"DataRoot": options.data_root, "DryRun": options.dry_run}
-    response = invocation.client.stream("POST", "/darse/import-docker", body=body)
+    response = invocation.client.open(system.import_docker(options.data_root, dry_run=options.dry_run))
     shown = _Shown(dry_run=options.dry_run)
-    last: dict[str, Any] = {}
+    last: ImportMessageDocument = {}
     for message in response.messages():
         last = message
         if message.get("outcome"):
@@ -53,12 +56,12 @@ def _print(*lines: str) -> None:
     screen.control("".join(f"{line}\n" for line in fitted([*lines])))
 
 
-def _start(invocation: Invocation, containers: list[str]) -> int:
+def _start(invocation: Invocation, ended: list[str]) -> int:
     """Start containers; return how many do not."""
     failed = 0
-    for container in containers:
+    for container in ended:
         try:
-            invocation.client.call("POST", f"/containers/{container}/start")
+            invocation.client.do(containers.start(container))
             screen.control(f"started   container {container[:12]}\n")
         except ApiError as error:
             failed += 1
@@ -88,7 +91,7 @@ class _Shown:
         self._is_terminal = sys.stdout.isatty()
         self._dry_run = dry_run
 
-    def outcome(self, message: dict[str, Any]) -> None:
+    def outcome(self, message: ImportMessageDocument) -> None:
         """Print one line."""
         self.clear()
         outcome = message["outcome"]
@@ -103,7 +106,7 @@ class _Shown:
         _print(said, *advice)
         sys.stdout.flush()  # into a pipe, too: an import takes minutes
 
-    def progress(self, message: dict[str, Any]) -> None:
+    def progress(self, message: ImportMessageDocument) -> None:
         """Say how far it is."""
         if self._is_terminal and message.get("total"):
             doing = f"{screen.visible(message['doing'])} {message.get('done', 0)}/{message['total']}"

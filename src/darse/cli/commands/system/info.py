@@ -11,17 +11,24 @@ from darse.cli.command_line.invocation import Invocation
 from darse.cli.commands.system.version import client_version
 from darse.cli.errors import ApiError, CliError
 from darse.cli.output.format import INSPECT_FORMAT_HELP
+from darse.client.requests import system
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from darse.client.documents.system import InfoDocument, RegistryConfigDocument
 
 
 def info(invocation: Invocation) -> int:
     """Print it. What the engine warns of goes to standard error."""
     source = invocation.options.format
     failure: CliError | None = None
-    server: dict[str, Any] | None = None
+    server: InfoDocument | None = None
     errors: list[str] = []
     template = _template(source)
     try:
-        server = invocation.client.call("GET", "/info")
+        server = invocation.client.do(system.info())
     except ApiError as error:
         errors.append(str(error))
     except CliError as error:
@@ -95,17 +102,18 @@ def _text(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _filled(document: dict[str, Any], *names: tuple[str, str]) -> Iterator[str]:
+def _filled(document: Mapping[str, object], *names: tuple[str, str]) -> Iterator[str]:
     """Lines for those members that are not empty."""
     for title, name in names:
         if document.get(name):
             yield f" {title}: {document[name]}"
 
 
-def _server_lines(server: dict[str, Any], user: str, debug: bool) -> Iterator[str]:
+def _server_lines(server: InfoDocument, user: str, debug: bool) -> Iterator[str]:
     yield f" Containers: {server['Containers']}"
-    for state in ("Running", "Paused", "Stopped"):
-        yield f"  {state}: {server[f'Containers{state}']}"
+    yield f"  Running: {server['ContainersRunning']}"
+    yield f"  Paused: {server['ContainersPaused']}"
+    yield f"  Stopped: {server['ContainersStopped']}"
     yield f" Images: {server['Images']}"
     yield from _filled(server, ("Server Version", "ServerVersion"), ("Storage Driver", "Driver"))
     for name, value in server.get("DriverStatus") or ():
@@ -122,8 +130,12 @@ def _server_lines(server: dict[str, Any], user: str, debug: bool) -> Iterator[st
         yield f" Runtimes: {' '.join(server['Runtimes'])}"
         yield f" Default Runtime: {server['DefaultRuntime']}"
     yield f" Init Binary: {server['InitBinary']}"
-    for title, name in (("containerd", "ContainerdCommit"), ("runc", "RuncCommit"), ("init", "InitCommit")):
-        yield f" {title} version: {(server.get(name) or {}).get('ID', '')}"
+    for title, commit in (
+        ("containerd", server.get("ContainerdCommit")),
+        ("runc", server.get("RuncCommit")),
+        ("init", server.get("InitCommit")),
+    ):
+        yield f" {title} version: {(commit or {}).get('ID', '')}"
     yield from _security_lines(server)
     yield from _filled(
         server,
@@ -141,20 +153,20 @@ def _server_lines(server: dict[str, Any], user: str, debug: bool) -> Iterator[st
             yield f"   Base: {pool['Base']}, Size: {pool['Size']}"
 
 
-def _plugin_lines(server: dict[str, Any]) -> Iterator[str]:
+def _plugin_lines(server: InfoDocument) -> Iterator[str]:
     plugins = server["Plugins"]
     yield " Plugins:"
-    for kind in ("Volume", "Network"):
-        yield f"  {kind}: {' '.join(plugins[kind] or ())}"
-    if plugins.get("Authorization"):
-        yield f"  Authorization: {' '.join(plugins['Authorization'])}"
+    yield f"  Volume: {' '.join(plugins['Volume'] or ())}"
+    yield f"  Network: {' '.join(plugins['Network'] or ())}"
+    if authorization := plugins.get("Authorization"):
+        yield f"  Authorization: {' '.join(authorization)}"
     yield f"  Log: {' '.join(plugins['Log'] or ())}"
     if server.get("CDISpecDirs"):
         yield " CDI spec directories:"
         yield from (f"  {directory}" for directory in server["CDISpecDirs"])
 
 
-def _security_lines(server: dict[str, Any]) -> Iterator[str]:
+def _security_lines(server: InfoDocument) -> Iterator[str]:
     if not server.get("SecurityOptions"):
         return
     yield " Security Options:"
@@ -164,7 +176,7 @@ def _security_lines(server: dict[str, Any]) -> Iterator[str]:
         yield from (f"   Profile: {value}" for key, value in pairs if key == "profile")
 
 
-def _host_lines(server: dict[str, Any], user: str, debug: bool) -> Iterator[str]:
+def _host_lines(server: InfoDocument, user: str, debug: bool) -> Iterator[str]:
     from darse.units import binary_size
 
     yield f" CPUs: {server['NCPU']}"
@@ -190,7 +202,7 @@ def _host_lines(server: dict[str, Any], user: str, debug: bool) -> Iterator[str]
     yield f" Experimental: {_text(server['ExperimentalBuild'])}"
 
 
-def _registry_lines(registries: dict[str, Any]) -> Iterator[str]:
+def _registry_lines(registries: RegistryConfigDocument) -> Iterator[str]:
     indices, ranges = registries.get("IndexConfigs") or {}, registries.get("InsecureRegistryCIDRs") or []
     if indices or ranges:
         yield " Insecure Registries:"

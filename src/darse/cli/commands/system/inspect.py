@@ -12,14 +12,20 @@ from darse.cli.images import platforms
 from darse.cli.output.format import INSPECT_FORMAT_HELP
 from darse.cli.output.inspect import Found
 from darse.cli.output.inspect import inspect as print_objects
-from darse.client.http import quote
 
-# Kind, path of the API, Go type; in the order in which a name is looked for.
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+    from darse.client.requests import ApiRequest
+
+# Kind and Go type, in the order in which a name is looked for.
 _KINDS = {
-    "container": ("/containers/{}/json", "container.InspectResponse"),
-    "image": ("/images/{}/json", "image.InspectResponse"),
-    "network": ("/networks/{}", "network.Inspect"),
-    "volume": ("/volumes/{}", "volume.Volume"),
+    "container": "container.InspectResponse",
+    "image": "image.InspectResponse",
+    "network": "network.Inspect",
+    "volume": "volume.Volume",
 }
 _CLUSTER_KINDS = ("config", "node", "plugin", "secret", "service", "task")
 
@@ -28,15 +34,35 @@ def getter(
     invocation: Invocation, kind: str, *, size: bool = False, platform: dict[str, str] | None = None
 ) -> Callable[[str], Found]:
     """What finds objects of one kind."""
-    path, type_name = _KINDS[kind]
 
     def get(reference: str) -> Found:
         if not reference.strip():
             raise CliError(f"invalid {kind} name or ID: value is empty")
-        query = {"size": size and kind == "container", "platform": platform}
-        return Found(invocation.client.call("GET", path.format(quote(reference, safe="/:@")), query), type_name)
+        return Found(invocation.client.do(_request(kind, reference, size=size, platform=platform)), _KINDS[kind])
 
     return get
+
+
+def _request(
+    kind: str, reference: str, *, size: bool, platform: dict[str, str] | None
+) -> ApiRequest[Any, Mapping[str, Any]]:
+    match kind:
+        case "container":
+            from darse.client.requests import containers
+
+            return containers.inspect(reference, size=size)
+        case "image":
+            from darse.client.requests import images
+
+            return images.inspect(reference, platform=platform)
+        case "network":
+            from darse.client.requests import networks
+
+            return networks.inspect(reference)
+        case _:
+            from darse.client.requests import volumes
+
+            return volumes.inspect(reference)
 
 
 def inspect(invocation: Invocation) -> int:

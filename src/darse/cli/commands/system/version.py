@@ -9,10 +9,13 @@ from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
 from darse.client.endpoint import API_VERSION
+from darse.client.requests import system
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+    from darse.client.documents.system import ComponentDocument, VersionDocument
 
 
 def version(invocation: Invocation) -> int:
@@ -24,10 +27,10 @@ def version(invocation: Invocation) -> int:
         return 0
     template = _template(options.format)
     failure: CliError | None = None
-    server: dict[str, Any] | None = None
+    server: VersionDocument | None = None
     if not options.client:
         try:
-            server = invocation.client.call("GET", "/version")
+            server = invocation.client.do(system.version())
         except CliError as error:
             failure = error
     for component in (server or {}).get("Components") or ():
@@ -63,7 +66,7 @@ def _date(text: str) -> str:
         return text
 
 
-def warn_of_another_build(commit: str, server: dict[str, Any]) -> None:
+def warn_of_another_build(commit: str, server: VersionDocument) -> None:
     """Say on standard error that the engine was started from other files than the command is of."""
     other = server.get("GitCommit", "")
     if commit and other and commit != other and (server.get("Platform") or {}).get("Name") == "darse":
@@ -117,7 +120,7 @@ def _client_text(client: dict[str, str]) -> str:
     return "Client: darse\n" + _lines(" ", pairs)
 
 
-def _server_text(server: dict[str, Any]) -> str:
+def _server_text(server: VersionDocument) -> str:
     platform = (server.get("Platform") or {}).get("Name", "")
     text = f"Server: {platform}".rstrip() + "\n"
     for component in server.get("Components") or [_engine(server)]:
@@ -140,11 +143,16 @@ def _server_text(server: dict[str, Any]) -> str:
     return text
 
 
-def _engine(server: dict[str, Any]) -> dict[str, Any]:
+def _engine(server: VersionDocument) -> ComponentDocument:
     """The engine as a component, for engines that list none."""
     details = {
-        **{name: server.get(name, "") for name in ("ApiVersion", "MinAPIVersion", "GitCommit", "GoVersion")},
-        **{name: server.get(name, "") for name in ("Os", "Arch", "BuildTime")},
+        "ApiVersion": server.get("ApiVersion", ""),
+        "MinAPIVersion": server.get("MinAPIVersion", ""),
+        "GitCommit": server.get("GitCommit", ""),
+        "GoVersion": server.get("GoVersion", ""),
+        "Os": server.get("Os", ""),
+        "Arch": server.get("Arch", ""),
+        "BuildTime": server.get("BuildTime", ""),
         "Experimental": str(server.get("Experimental", False)).lower(),
     }
     return {"Name": "Engine", "Version": server.get("Version", ""), "Details": details}
@@ -162,7 +170,7 @@ def _template(source: str) -> Any:
 
 
 def _print_template(
-    template: Any, client: dict[str, str], server: dict[str, Any] | None, failure: CliError | None
+    template: Any, client: dict[str, str], server: VersionDocument | None, failure: CliError | None
 ) -> None:
     from darse.cli.output.table import align
     from darse.cli.templates import TemplateError

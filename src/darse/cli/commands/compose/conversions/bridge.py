@@ -17,12 +17,11 @@ from darse.cli.commands.compose.flags import DRY_RUN, warn
 from darse.cli.commands.compose.progress import is_dry_run
 from darse.cli.commands.compose.projects import load
 from darse.cli.errors import ApiError, CliError
-from darse.client.http import quote
+from darse.client.requests import containers, images
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
+    from darse.client.documents.images import ImageInspectDocument
     from darse.compose.model.project import FileObject, Project
 
 _KUBERNETES = "docker/compose-bridge-kubernetes"
@@ -102,19 +101,19 @@ def _fill(one: FileObject, project: Project) -> None:
             raise CliError(f"{one.file}: {error}") from error
 
 
-def _inspected(invocation: Invocation, image: str, *, may_be_missing: bool = False) -> dict[str, Any] | None:
+def _inspected(invocation: Invocation, image: str, *, may_be_missing: bool = False) -> ImageInspectDocument | None:
     """An image, which is pulled where it is missing; None where it may be missing and is."""
     from darse.cli.commands.compose.containers import run_command
 
     try:
-        found: dict[str, Any] = invocation.client.call("GET", f"/images/{quote(image)}/json")
+        found = invocation.client.do(images.inspect(image))
     except ApiError as error:
         if error.http_status != _NOT_FOUND:
             raise
         if may_be_missing:
             return None
         run_command(invocation, "image pull", ["--quiet", image])
-        found = invocation.client.call("GET", f"/images/{quote(image)}/json")
+        found = invocation.client.do(images.inspect(image))
     return found
 
 
@@ -149,7 +148,7 @@ def transformations(invocation: Invocation) -> int:
     options = invocation.options
     if options.format not in ("table", "json"):
         raise CliError(f"format value {json.dumps(options.format)} could not be parsed")
-    found = invocation.client.call("GET", "/images/json", {"filters": {"label": [_LABEL]}})
+    found = invocation.client.do(images.list_images(filters={"label": [_LABEL]}))
     if options.quiet:
         sys.stdout.writelines(f"{(one['RepoTags'] or [one['Id']])[0]}\n" for one in found)
         return 0
@@ -177,7 +176,7 @@ def create(invocation: Invocation) -> int:
         return 0
     _inspected(invocation, source)
     # Nothing of it runs: a container is where an image's files are copied from.
-    made = invocation.client.call("POST", "/containers/create", body={"Image": source, "Cmd": ["true"]})["Id"]
+    made = invocation.client.do(containers.create({"Image": source, "Cmd": ["true"]}))["Id"]
     try:
         os.makedirs(output, mode=0o755)
         run_command(invocation, "container cp", ["--quiet", f"{made}:/templates", os.path.join(output, "templates")])
@@ -186,7 +185,7 @@ def create(invocation: Invocation) -> int:
     except OSError as error:
         raise CliError(f"{output}: {error.strerror}") from error
     finally:
-        invocation.client.call("DELETE", f"/containers/{made}", {"force": True, "v": True})
+        invocation.client.do(containers.remove(made, force=True, volumes=True))
     sys.stdout.write(f'Transformer created in "{output}"\n')
     return 0
 
