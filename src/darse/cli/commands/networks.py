@@ -1,5 +1,5 @@
 # ruff: noqa: N802 - methods of rows are named as the placeholders
-"""Commands about networks."""
+"""Commands about networks: each is one request, whose body `create` and `connect` make of their flags."""
 
 from __future__ import annotations
 

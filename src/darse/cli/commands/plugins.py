@@ -1,4 +1,4 @@
-"""Commands about managed plugins."""
+"""Commands about managed plugins: what asks to be granted something asks the user before."""
 
 from __future__ import annotations
 

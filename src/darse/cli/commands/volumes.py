@@ -1,4 +1,4 @@
-"""Commands about volumes."""
+"""Commands about volumes; those that look into one are in `volume_data`."""
 
 from __future__ import annotations
 

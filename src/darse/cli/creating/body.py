@@ -1,4 +1,4 @@
-"""The whole create request."""
+"""The body of `POST /containers/create`, from the flags that `run` and `create` share."""
 
 from __future__ import annotations
 

@@ -67,6 +67,7 @@ def _sysctls(entries: list[str]) -> dict[str, str]:
 
 
 def security_option(text: str) -> str:
+    """One `--security-opt` as the API has it: a seccomp profile as its text. Raises CliError."""
     key, equals, value = text.partition("=")
     if not equals and key != "no-new-privileges":
         key, colon, value = text.partition(":")

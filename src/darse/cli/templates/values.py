@@ -58,6 +58,7 @@ class Headings(Map):
     """The headings of a table by placeholder; that of a label is the last part of its name."""
 
     def Label(self, name: str) -> str:  # noqa: N802 - as templates call it
+        """The heading of a label's column."""
         return name.rpartition(".")[2].replace("-", " ").replace("_", " ")
 
 

@@ -1,4 +1,4 @@
-"""Documents of `/containers`, `/exec`, checkpoints."""
+"""Documents of `/containers`, `/exec` and checkpoints."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents of `/images`."""
+"""Documents of `/images`: lists and inspect, progress of transfers, results of a search."""
 
 from __future__ import annotations
 

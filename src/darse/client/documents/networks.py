@@ -1,4 +1,4 @@
-"""Documents of `/networks`."""
+"""Documents of `/networks`, and the connections of containers to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Documents of `/plugins`."""
+"""Documents of `/plugins`, the managed ones."""
 
 from __future__ import annotations
 

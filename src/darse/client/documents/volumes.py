@@ -1,4 +1,4 @@
-"""Documents of `/volumes`."""
+"""Documents of `/volumes` and of darse's own below them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/containers/{id}/checkpoints`."""
+"""`/containers/{id}/checkpoints`: the state of a container's processes, kept."""
 
 from __future__ import annotations
 

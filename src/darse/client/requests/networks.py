@@ -1,4 +1,4 @@
-"""`/networks`."""
+"""`/networks`, and which containers are connected to them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/plugins`."""
+"""`/plugins`: the managed ones, which are images of their own."""
 
 from __future__ import annotations
 

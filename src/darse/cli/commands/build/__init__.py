@@ -1,1 +1,1 @@
-"""`build` and `builder`."""
+"""`build` and `builder`: images of Dockerfiles, the build cache, and the builds that were."""

@@ -1,4 +1,4 @@
-"""`darse compose build`."""
+"""`darse compose build`: the images of a project's services, built beside each other."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`darse compose down` and `rm`."""
+"""`darse compose down` and `rm`: what a project has on the engine is removed, or its stopped containers only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`darse compose logs`."""
+"""`darse compose logs`: what the services of a project print, each line after the name of its container."""
 
 from __future__ import annotations
 

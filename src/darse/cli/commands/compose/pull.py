@@ -1,4 +1,4 @@
-"""`darse compose pull`."""
+"""`darse compose pull`: the images of a project's services, from their registries."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`attach`."""
+"""`attach`: the terminal of a container that runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`exec`."""
+"""`exec`: a further process in a running container, whose status is the command's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`logs`."""
+"""`logs`: what a container has printed, and with `--follow` what it prints, across restarts of the engine."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`port`."""
+"""`port`: which ports of the host lead to a container, and from where they can be reached."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`container prune`."""
+"""`container prune`: the containers that do not run are removed."""
 
 from __future__ import annotations
 

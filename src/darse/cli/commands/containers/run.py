@@ -1,4 +1,4 @@
-"""`run` and `create`."""
+"""`run` and `create`: a new container, whose image is pulled where it is missing; `run` is its terminal, too."""
 
 from __future__ import annotations
 

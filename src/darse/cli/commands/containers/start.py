@@ -1,4 +1,4 @@
-"""`start`."""
+"""`start`: stopped containers run again; with `-a` or `-i` the command is the terminal of one."""
 
 from __future__ import annotations
 

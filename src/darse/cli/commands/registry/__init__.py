@@ -1,1 +1,1 @@
-"""Commands that ask registries."""
+"""Commands that ask registries: log in, search, and manifests by hand."""

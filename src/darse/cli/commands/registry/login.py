@@ -1,4 +1,4 @@
-"""`login` and `logout`."""
+"""`login` and `logout`: credentials for a registry, proved by the engine or, without one, by the registry itself."""
 
 from __future__ import annotations
 

@@ -36,6 +36,7 @@ class SearchRow(Row):
         return "[OK]" if self.document.get("is_official") else ""
 
     def for_json(self) -> SearchRow:
+        """The row with its flags as words."""
         return _JsonRow(self.document, truncate=self.truncate)
 
 
