@@ -10,8 +10,8 @@ from collections.abc import Iterator
 import pytest
 from tests.support.engine import BUSYBOX, Engine
 
+from darse.client import EngineEndpoint
 from darse.client.asynchronous import AsyncClient
-from darse.client.endpoint import EngineEndpoint
 from darse.client.errors import ApiError
 from darse.client.requests import archives, containers, execs, images, networks, system, volumes
 from darse.wire.containers import CreateRequest

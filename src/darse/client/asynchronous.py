@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
+from darse.client import API_VERSION, EngineEndpoint
 from darse.client.connection import connect, no_answer, no_connection, not_let_in, tcp_address, tls_alert, tls_context
-from darse.client.endpoint import API_VERSION, EngineEndpoint
 from darse.client.errors import ClientError, ConnectionFailed, ConnectionLost
 from darse.client.http import (
     PIECE,

@@ -6,8 +6,8 @@ import os
 import sys
 import time
 
+from darse.client import API_VERSION, EngineEndpoint
 from darse.client.connection import connect, no_answer, not_let_in, peer, tls_alert
-from darse.client.endpoint import API_VERSION, EngineEndpoint
 from darse.client.errors import ApiError, ClientError, ConnectionFailed, ConnectionLost
 from darse.client.http import (
     PIECE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 
-from darse.client.endpoint import EngineEndpoint
+from darse.client import EngineEndpoint
 from darse.client.errors import ClientError, ConnectionFailed, ConnectionLost
 from darse.client.stdlib import socket
 

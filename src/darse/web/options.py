@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from darse.client.endpoint import EngineEndpoint
+from darse.client import EngineEndpoint
 
 
 @dataclass(frozen=True)

@@ -12,8 +12,8 @@ from darse.cli.creating.environment import with_proxies
 from darse.cli.errors import CliError
 from darse.cli.settings.config import Settings
 from darse.cli.settings.config_file import change
+from darse.client import EngineEndpoint
 from darse.client.blocking import Client
-from darse.client.endpoint import EngineEndpoint
 from darse.client.requests import system
 from tests.support.fake_engine import FakeEngine
 from tests.unit.cli.fake import run

@@ -8,8 +8,8 @@ import threading
 
 import pytest
 
+from darse.client import EngineEndpoint
 from darse.client.blocking import Client
-from darse.client.endpoint import EngineEndpoint
 from darse.client.requests import containers
 
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from darse.client import EngineEndpoint
 from darse.client.asynchronous import AsyncClient
-from darse.client.endpoint import EngineEndpoint
 from darse.client.errors import ApiError, ClientError, ConnectionFailed, ConnectionLost
 from darse.client.requests import containers, images, system, volumes
 from tests.support.fake_engine import Answer, Death, FakeEngine

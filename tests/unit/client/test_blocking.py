@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from darse.cli.errors import ApiError
+from darse.client import EngineEndpoint
 from darse.client.blocking import Client
-from darse.client.endpoint import EngineEndpoint
 from darse.client.requests import images, system
 from tests.support.fake_engine import Answer, FakeEngine
 

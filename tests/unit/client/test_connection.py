@@ -6,8 +6,8 @@ import pytest
 
 from darse.cli.errors import CliError, ConnectionFailed
 from darse.cli.settings.config import Settings
+from darse.client import DEFAULT_HOST, EngineEndpoint
 from darse.client.connection import connect, tcp_address
-from darse.client.endpoint import DEFAULT_HOST, EngineEndpoint
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ import pytest
 argon2 = pytest.importorskip("argon2", reason="argon2-cffi is not installed: `make setup-test` installs it")
 pytest.importorskip("jinja2", reason="jinja2 is not installed: `make setup-test` installs it")
 
-from darse.client.endpoint import EngineEndpoint
+from darse.client import EngineEndpoint
 from darse.web.accounts import Role
 from darse.web.options import WebOptions
 from darse.web.server import WebServer

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
+from darse.client import EngineEndpoint
 from darse.client.asynchronous import AsyncClient
-from darse.client.endpoint import EngineEndpoint
 from darse.web.history import HOST, UsageHistory
 from darse.wire.observation import ContainerUsage, HostUsage, UsageSample
 

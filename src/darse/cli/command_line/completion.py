@@ -10,7 +10,7 @@ from darse.cli.command_line import builtin_drivers, flag_words, index
 from darse.cli.command_line.flags import Command, Flag
 from darse.cli.errors import CliError
 from darse.cli.settings.config import Settings
-from darse.client.endpoint import EngineEndpoint
+from darse.client import EngineEndpoint
 from darse.client.requests import archives, system
 
 TYPE_CHECKING = False

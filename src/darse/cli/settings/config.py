@@ -10,7 +10,7 @@ import os
 import sys
 
 from darse.cli.errors import CliError
-from darse.client.endpoint import DEFAULT_HOST, EngineEndpoint
+from darse.client import DEFAULT_HOST, EngineEndpoint
 from darse.client.stdlib import loads
 
 TYPE_CHECKING = False

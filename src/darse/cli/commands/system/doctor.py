@@ -15,8 +15,8 @@ from darse.cli.command_line.flags import Command, string, switch, terminal_width
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import ApiError, CliError, ConnectionFailed
 from darse.cli.terminal import screen
+from darse.client import EngineEndpoint
 from darse.client.blocking import Client
-from darse.client.endpoint import EngineEndpoint
 from darse.client.requests import system
 
 _PROGRAMS = {

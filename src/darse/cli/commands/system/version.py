@@ -8,7 +8,7 @@ from darse import __version__, revision
 from darse.cli.command_line.flags import Command, string, switch
 from darse.cli.command_line.invocation import Invocation
 from darse.cli.errors import CliError
-from darse.client.endpoint import API_VERSION
+from darse.client import API_VERSION
 from darse.client.requests import system
 
 TYPE_CHECKING = False
