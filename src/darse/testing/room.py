@@ -129,7 +129,6 @@ class ContainerRoom:
         images.trash.open()
         images.stores.content.open()
         images.stores.layers.open()
-        (config.data_root / "snapshots").mkdir(mode=0o700, exist_ok=True)
         self.service = ContainerService(self.dependencies)
         self._numbers = itertools.count(1)
         self._closed = False

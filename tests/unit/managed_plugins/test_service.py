@@ -60,6 +60,7 @@ class PluginRoom:
     def __init__(self, directory: Path, on_exit: ExitStack) -> None:
         self.room = ContainerRoom(directory)
         self.host = self.room.host
+        (directory / "data" / "snapshots").mkdir()
         self.artifacts = FakeArtifacts()
         registries: Any = SimpleNamespace(artifacts=self.artifacts)
         self.hidden = self.room.service.hidden
