@@ -271,7 +271,10 @@ class Engine:
         return self.log_path.read_text(errors="replace")[-last:] if self.log_path.exists() else ""
 
     def remove_all(self) -> None:
-        """Remove all containers, volumes and networks. Raises AssertionError when the engine has ended by itself."""
+        """Remove all containers, volumes, networks and plugins.
+
+        Raises AssertionError when the engine has ended by itself.
+        """
         status = self.process.poll() if self.process is not None else None
         assert status is None, f"the engine has ended by itself, with {status}:\n{self.log()}"
         for container in self.api("GET", "/containers/json?all=1").json():
@@ -282,6 +285,8 @@ class Engine:
         for network in self.api("GET", "/networks").json():
             if network["Name"] not in ("bridge", "host", "none"):
                 self.api("DELETE", f"/networks/{network['Id']}")
+        for plugin in self.api("GET", "/plugins").json():
+            self.api("DELETE", f"/plugins/{plugin['Id']}?force=1")
 
     def close(self, *, check: bool = True) -> None:
         """Remove everything, stop, remove the roots; assert that nothing is left on the host."""

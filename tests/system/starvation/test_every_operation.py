@@ -12,6 +12,7 @@ import tarfile
 
 import pytest
 from tests.support.engine import BUSYBOX
+from tests.support.managed_plugins import plugin_directory
 
 _SECONDS = 30
 # These need no new space, and free it: they may not be refused.
@@ -41,6 +42,9 @@ _MUST = (
     "volume ls",
     "volume rm v1",
     "volume prune -af",
+    "plugin ls",
+    "plugin disable gate1",
+    "plugin rm gate2",
 )
 # These write: they work, or are refused in words.
 _MAY = (
@@ -64,12 +68,16 @@ _MAY = (
     "load -i {saved}",
     "import {tree} imp:1",
     "volume create v2",
+    "plugin create gate5 {plugin}",
+    "plugin set gate3 REFUSE=x",
+    "plugin enable gate3",
+    "plugin enable gate4",
 )
 
 
 def _prepare(docker, directory):
     docker("run", "--rm", BUSYBOX, "true").ok()
-    files = {"image": BUSYBOX, **{name: str(directory / name) for name in ("big", "out", "saved", "tree")}}
+    files = {"image": BUSYBOX, **{name: str(directory / name) for name in ("big", "out", "saved", "tree", "plugin")}}
     docker("save", "-o", files["saved"], BUSYBOX).ok()
     (directory / "big").write_bytes(os.urandom(3 << 20))
     with tarfile.open(files["tree"], "w") as tree:
@@ -87,6 +95,10 @@ def _prepare(docker, directory):
         docker("network", "create", name).ok()
     docker("volume", "create", "v1").ok()
     docker("tag", BUSYBOX, "t1:1").ok()
+    plugin_directory("request-gate", directory / "plugin")
+    for name in ("gate1", "gate2", "gate3", "gate4"):
+        docker("plugin", "create", name, files["plugin"]).ok()
+    docker("plugin", "enable", "gate1").ok()
     return files
 
 
@@ -101,6 +113,10 @@ def _known(engine):
         "images": {name for one in api("GET", "/images/json").json() for name in one["RepoTags"]},
         "volumes": {one["Name"] for one in api("GET", "/volumes").json()["Volumes"] or ()},
         "networks": {one["Name"] for one in api("GET", "/networks").json()},
+        "plugins": {
+            (one["Name"], one["Enabled"], one["Settings"]["Env"] == ["REFUSE=x"])
+            for one in api("GET", "/plugins").json()
+        },
     }
 
 
@@ -134,6 +150,11 @@ def test_every_operation(starve, tmp_path, tell, root, what):
         assert there == (text not in refused) or (root == "exec" and there), (text, refused)
     if "volume create v2" in refused:
         assert "v2" not in known["volumes"]
+    plugins = {("gate1:latest", False, False), ("gate4:latest", "plugin enable gate4" not in refused, False)}
+    plugins.add(("gate3:latest", "plugin enable gate3" not in refused, "plugin set gate3 REFUSE=x" not in refused))
+    if "plugin create gate5 {plugin}" not in refused:
+        plugins.add(("gate5:latest", False, False))
+    assert known["plugins"] == plugins, refused
     engine.kill9()
     fill()
     engine.up()
@@ -143,10 +164,12 @@ def test_every_operation(starve, tmp_path, tell, root, what):
     fill()
     engine.up()
     assert _known(engine) == known
-    for text in ("rm old1", "rm -f runa", "container prune -f", "volume prune -af", "system prune -af"):
+    removals = ("rm old1", "rm -f runa", "container prune -f", "plugin rm -f gate3", "system prune -af")
+    for text in ("volume prune -af", *removals):
         operate(text)
-    assert set(refused).isdisjoint({"rm old1", "rm -f runa", "container prune -f", "system prune -af"}), refused
+    assert set(refused).isdisjoint(removals), refused
     starved.disk.free()
     assert docker("run", "--rm", BUSYBOX, "echo", "well").ok().line == "well"
-    tell(f"no {what} in the {root} root: {len(_MUST) + len(_MAY) + 5} operations, {len(refused)} refused in words")
+    operations = len(_MUST) + len(_MAY) + len(removals) + 1
+    tell(f"no {what} in the {root} root: {operations} operations, {len(refused)} refused in words")
     starved.end()
