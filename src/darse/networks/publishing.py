@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 import msgspec
@@ -61,22 +61,23 @@ class Publishing:
                 sandbox.published, sandbox.ports = await self._mapper.allocate(sandbox.wishes, *_where(leading))
                 await self._mapper.lead(sandbox, sandbox.published)
 
-    async def follow(self, sandbox: SandboxRecord) -> None:
+    async def follow(self, sandbox: SandboxRecord, event: Callable[[], object], opposite: Callable[[], object]) -> None:
         """Save a sandbox whose endpoints have changed; its ports on the host follow the endpoints that lead out now.
 
-        Raises SystemFault and Conflict when they cannot, as the container had none so far, or of one family only: then
-        it has the endpoints that it had.
+        `event` is published in the transaction of that. Raises SystemFault and Conflict when the ports cannot follow,
+        as the container had none so far, or of one family only: then it has the endpoints that it had, and `opposite`
+        is published.
         """
         leading, before = self._leading(sandbox), sandbox.published
         if before and leading and self._can_move(before, leading):
             moved = [msgspec.structs.replace(port, container_ip=leading[port.version].address) for port in before]
-            self._store.save_sandbox(msgspec.structs.replace(sandbox, published=moved))
+            self._store.save_sandbox(msgspec.structs.replace(sandbox, published=moved), event)
             if moved != before:
                 await self._mapper.move(sandbox, before, moved)
             return
         had = self._store.sandboxes[sandbox.sandbox_id]
         bare: PortMap = dict.fromkeys(sandbox.ports)
-        self._store.save_sandbox(msgspec.structs.replace(sandbox, published=[], ports=bare))
+        self._store.save_sandbox(msgspec.structs.replace(sandbox, published=[], ports=bare), event)
         if before:
             await self._mapper.unmap_ports(before)
         if leading:
@@ -84,7 +85,7 @@ class Publishing:
                 with _naming(sandbox, leading):
                     await self._publish_again(sandbox, leading)
             except BaseException:
-                self._change(sandbox.sandbox_id, endpoints=had.endpoints, published=[], ports=bare)
+                self._change(sandbox.sandbox_id, opposite, endpoints=had.endpoints, published=[], ports=bare)
                 raise
 
     async def _publish_again(self, sandbox: SandboxRecord, leading: dict[int, _Leading]) -> None:
@@ -102,12 +103,12 @@ class Publishing:
                 await self._mapper.unmap_ports(published)
             raise
 
-    def _change(self, sandbox_id: str, **members: Any) -> bool:
-        """Change a sandbox's record as it is now; False when the container has ended."""
+    def _change(self, sandbox_id: str, event: Callable[[], object] = lambda: None, **members: Any) -> bool:
+        """Change a sandbox's record as it is now, and publish `event`; False when the container has ended."""
         sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None:
             return False
-        self._store.save_sandbox(msgspec.structs.replace(sandbox, **members))
+        self._store.save_sandbox(msgspec.structs.replace(sandbox, **members), event)
         return True
 
     @staticmethod

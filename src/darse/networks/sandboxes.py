@@ -79,7 +79,9 @@ class Sandboxes:
         pool: NetnsPool,
         thread: NetnsThread,
         default_bridge: Callable[[], NetworkRecord | None],
+        publish: Callable[[Endpoint, str, str], None],
     ) -> None:
+        """`publish` records an event of an endpoint: its action and the container's id."""
         self._store = store
         self._drivers = drivers
         self._addresses = addresses
@@ -88,6 +90,7 @@ class Sandboxes:
         self._pool = pool
         self._thread = thread
         self._default_bridge = default_bridge
+        self._publish = publish
         self._held: dict[str, Netns] = {}
         #: The sandbox of each link.
         self.owners: dict[str, str] = {}
@@ -308,10 +311,19 @@ class Sandboxes:
         sandbox = self._store.sandboxes.get(sandbox_id)
         if sandbox is None:
             raise Conflict("the container has ended meanwhile")
-        await self._publishing.follow(msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint]))
+        connect, disconnect = self._events(endpoint, sandbox.container_id)
+        joined = msgspec.structs.replace(sandbox, endpoints=[*sandbox.endpoints, endpoint])
+        await self._publishing.follow(joined, connect, disconnect)
         if sandbox_id in self._store.sandboxes:  # or it has ended meanwhile, with this endpoint
             self._reaper.settled(endpoint)
             self._own(endpoint, sandbox_id)
+
+    def _events(self, endpoint: Endpoint, container_id: str) -> tuple[Callable[[], None], Callable[[], None]]:
+        """What records that an endpoint is connected, and that it is disconnected."""
+        connect, disconnect = (
+            functools.partial(self._publish, endpoint, action, container_id) for action in ("connect", "disconnect")
+        )
+        return connect, disconnect
 
     async def _end(self, record: NetworkRecord, endpoint: Endpoint) -> None:
         """Undo what `_endpoint` and `_join` have begun."""
@@ -391,7 +403,8 @@ class Sandboxes:
             raise NotFound(f"container {container_id[:12]} is not connected to the network {record.name}")
         sandbox = msgspec.structs.replace(sandbox, endpoints=[one for one in endpoints if one is not endpoint])
         self._reaper.expect(endpoint)
-        await self._publishing.follow(sandbox)
+        connect, disconnect = self._events(endpoint, container_id)
+        await self._publishing.follow(sandbox, disconnect, connect)
         self.owners.pop(endpoint.link, None)
         netns, failure = None, None
         with contextlib.suppress(SandboxGone):  # the kernel takes its interfaces

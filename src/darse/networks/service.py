@@ -113,6 +113,7 @@ class NetworkService:
             self.pool,
             self._thread,
             self.default_bridge,
+            self._publish,
         )
         process = NameServerProcess(config.exec_root / "names")
         self._names = Registration(process, self.store, self._thread, self._find_holder, self._sandboxes.enter)
@@ -355,7 +356,6 @@ class NetworkService:
             record = self.store.get(record.id)
             endpoint = await self._sandboxes.join(container_id, holder, record, settings)
         await self._names.changed(container_id)
-        self._publish(endpoint, "connect", container_id)
         return endpoint
 
     async def disconnect(self, reference: str, container_id: str, holder: Holder | None = None) -> Endpoint:
@@ -367,7 +367,6 @@ class NetworkService:
         async with self._locks.hold(record.id):
             endpoint = await self._sandboxes.leave(container_id, holder, self.store.get(record.id))
         await self._names.changed(container_id)
-        self._publish(endpoint, "disconnect", container_id)
         return endpoint
 
     # Networks

@@ -147,14 +147,15 @@ class NetworkStore:
         """Undo `reserve`."""
         self._unindex(sandbox)
 
-    def save_sandbox(self, sandbox: SandboxRecord) -> None:
-        """Insert or replace a sandbox. After a reboot it would mean nothing."""
+    def save_sandbox(self, sandbox: SandboxRecord, event: Callable[[], object] = lambda: None) -> None:
+        """Insert or replace a sandbox, and publish its `event`. After a reboot it would mean nothing."""
         with self._state.transaction(durable=False) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO sandboxes VALUES (?, ?)",
                 (sandbox.container_id, SANDBOX_DOCUMENTS.encode(sandbox)),
             )
             self._state.on_commit(functools.partial(self._replace, sandbox))
+            event()
 
     def _replace(self, sandbox: SandboxRecord) -> None:
         before = self.sandboxes.get(sandbox.sandbox_id)

@@ -15,6 +15,7 @@ some of the files as they were before, and some as they are after.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import os
@@ -29,6 +30,7 @@ from darse.core import executors
 from darse.core.errors import Conflict, InvalidParameter, SystemFault
 from darse.core.events import EventLog
 from darse.core.exhaustion import exhausted, in_words
+from darse.core.tasks import ended
 from darse.linux.descriptors import FileDescriptor
 from darse.linux.fs.files import sync_file_system
 from darse.linux.pipes import read_when_ready
@@ -244,23 +246,25 @@ class VolumeData:
                     await executors.storage.run(self._driver.prepare, staged, record.options)
                 await self._answer(what, fill(data))
                 await executors.storage.run(sync_file_system, data)
-                if await self._place(record, staged, what, replace=replace):
-                    return
+                await self._place(record, staged, what, action, replace=replace)
             finally:
                 await executors.storage.run(self._driver.discard, staged)
-        self._events.publish("volume", action, record.name, {"driver": record.driver})
 
-    async def _place(self, record: VolumeRecord, staged: Path, what: str, *, replace: bool) -> bool:
-        """Give a staged directory its name; whether it is that of a new volume, which was announced."""
+    async def _place(self, record: VolumeRecord, staged: Path, what: str, action: str, *, replace: bool) -> None:
+        """Give a staged directory the name of a new volume, or its files to one that is there: then it is `action`."""
         async with self._mounting.exclusively(record.name):
             now = self._target(record.name, record.labels, replace=replace)
             if record.name not in self._records:
                 self._publish(record, staged)
-                return True
+                return
             if now.owners != record.owners or now.changing:
                 raise Conflict(f"{what}: its files have changed owners meanwhile")
-            await executors.storage.run(self._driver.exchange, record.name, staged)
-            return False
+            # To its end: what is cancelled is neither cleared away under it, nor left without its event.
+            await ended(asyncio.create_task(self._exchange(record, staged, action)), lambda: None)
+
+    async def _exchange(self, record: VolumeRecord, staged: Path, action: str) -> None:
+        await executors.storage.run(self._driver.exchange, record.name, staged)
+        self._events.publish("volume", action, record.name, {"driver": record.driver})
 
     @staticmethod
     async def _answer(what: str, work: Coroutine[object, object, dict[str, str]]) -> dict[str, str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import io
 import os
 import stat
 import tarfile
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 
@@ -38,7 +40,8 @@ class Place:
     def open(self) -> None:
         self.opened.close()
         self.state = self.opened.enter_context(contextlib.closing(State(self.root / "state.sqlite", SCHEMAS)))
-        self.service = VolumeService(self.root, self.state, EventLog(self.state), plugins=PluginClient((), ()))
+        self.events = EventLog(self.state)
+        self.service = VolumeService(self.root, self.state, self.events, plugins=PluginClient((), ()))
         self.service.open(Recovery(self.root, self.state))
 
     async def create(self, name: str) -> Path:
@@ -227,6 +230,37 @@ async def test_a_snapshot_is_restored_and_is_of_one_volume_only(place: Place) ->
     await place.service.remove_volume("data", force=False)
     await place.service.data.restore("data", kept.name)
     assert (top / "file").read_text() == "before"
+
+
+@pytest.mark.parametrize("what", ["cancelled", "failed"])
+async def test_a_volume_with_new_files_has_its_event(place: Place, monkeypatch: pytest.MonkeyPatch, what: str) -> None:
+    top = await place.create("data")
+    archive = await place.exported("data")
+    (top / "later").touch()
+    driver = place.service._drivers["local"]
+    begun, go_on = asyncio.Event(), threading.Event()
+    loop, exchange = asyncio.get_running_loop(), driver.exchange
+
+    def slow(name: str, staged: Path) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        go_on.wait(10)
+        exchange(name, staged)
+
+    def fail(staged: Path) -> None:
+        raise OSError(errno.EIO, "a bad disk")
+
+    monkeypatch.setattr(driver, "exchange", slow)
+    if what == "failed":
+        monkeypatch.setattr(driver, "discard", fail)
+    importing = asyncio.create_task(place.imported("data", archive, replace=True))
+    await begun.wait()
+    if what == "cancelled":
+        importing.cancel()
+    go_on.set()
+    with pytest.raises(asyncio.CancelledError if what == "cancelled" else OSError):
+        await importing
+    assert os.listdir(top) == []
+    assert [event.Action for event in place.events.between(0, 1 << 62)][-1] == "import"
 
 
 @pytest.mark.parametrize("step", ["prepare", "exchange", "publish"])
