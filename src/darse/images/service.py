@@ -142,7 +142,7 @@ class ImageService:
         self.snapshots.open(containers, recovery)
         self.snapshotter.open()
         stores.gc.set_orphans_aside(recovery)
-        for path in stores.gc.collect_records().leftovers:
+        for path in stores.gc.collect_at_start():
             self.trash.take(path)
         stores.layers.report_lost(recovery)
         # A killed pull may have recorded its image, and not have removed the ingests of its layers.

@@ -15,7 +15,8 @@ from typing import Any
 # Of the table of audit events of the Python documentation.
 _WATCHED_EVENTS = frozenset(
     {
-        *("open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink"),
+        *("open", "os.listdir", "os.scandir"),
+        *("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.link", "os.symlink"),
         *("os.chown", "os.chmod", "os.truncate", "os.utime"),
     }
 )

@@ -23,7 +23,7 @@ async def create(call: Call) -> web.StreamResponse:
 @ROUTES.add("GET", "/containers/{id}/checkpoints")
 async def list_checkpoints(call: Call) -> web.StreamResponse:
     """List checkpoints."""
-    found = call.engine.containers.checkpoints.list_checkpoints(call.match["id"], query.text(call.request, "dir"))
+    found = await call.engine.containers.checkpoints.list_checkpoints(call.match["id"], query.text(call.request, "dir"))
     return json_response(found)
 
 

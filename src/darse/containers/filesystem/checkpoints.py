@@ -1,13 +1,16 @@
 """Checkpoints: the processes of a container in files, from which they go on later.
 
-A checkpoint is a directory, among the container's own files or where a client wants it. What a crash leaves of one
-that was under way is no checkpoint: it is not listed, and a new one takes its place.
+A checkpoint is a directory, among the container's own files or where a client wants it: on any file system, which may
+never answer. What a crash leaves of one that was under way is no checkpoint: it is not listed, and a new one takes its
+place.
 """
 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -19,6 +22,11 @@ from darse.core.ids import NAME_PATTERN
 from darse.linux.fs.contained import discard_tree, remove_tree
 from darse.runtime import checkpoint
 from darse.wire.checkpoints import CheckpointCreate, CheckpointSummary
+
+T = TypeVar("T")
+_ANSWER_SECONDS = 15.0
+# The memory of a container is some files, of some gigabytes.
+_REMOVAL_SECONDS = 60.0
 
 
 class CheckpointPlace(msgspec.Struct, frozen=True):
@@ -50,7 +58,7 @@ class Checkpoints:
                 raise InvalidParameter("checkpoint not supported on containers with tty")
             runtime = dependencies.runtime_of(container)
             await executors.launch.run(runtime.require_checkpoints)
-            self._make_room(path, container)
+            await self._there(path, _make_room, path, container.name)
             try:
                 with dependencies.traces.record("checkpoint", container.id):
                     await executors.launch.run(
@@ -62,46 +70,34 @@ class Checkpoints:
                         leave_running=not request.Exit,
                     )
             except BaseException:
-                discard_tree(path)
+                await self._there(path, discard_tree, path, seconds=_REMOVAL_SECONDS)
                 raise
             dependencies.publish(container, "checkpoint")
 
-    def list_checkpoints(self, reference: str, directory: str) -> list[CheckpointSummary]:
-        """The checkpoints of a container. Raises NotFound."""
+    async def list_checkpoints(self, reference: str, directory: str) -> list[CheckpointSummary]:
+        """The checkpoints of a container. Raises NotFound, and SystemFault."""
         container = self._dependencies.store.get(reference)
         parent = self._parent(container, directory)
-        try:
-            found = sorted(parent.iterdir())
-        except (FileNotFoundError, NotADirectoryError):
-            return []
-        return [CheckpointSummary(path.name) for path in found if checkpoint.is_complete(path)]
+        return [CheckpointSummary(name) for name in await self._there(parent / "any", _complete_in, parent)]
 
     async def remove_checkpoint(self, reference: str, place: CheckpointPlace) -> None:
         """Remove a checkpoint. Raises NotFound and InvalidParameter."""
         container = self._dependencies.store.get(reference)
         async with self._dependencies.locks.hold(container.id):
-            await executors.storage.run(remove_tree, await self.find(container, place))
+            path = await self.find(container, place)
+            await self._there(path, remove_tree, path, seconds=_REMOVAL_SECONDS)
 
     async def find(self, container: Container, place: CheckpointPlace) -> Path:
         """The directory of a checkpoint. Raises NotFound and InvalidParameter."""
         path = self._path(container, place)
-        if not await executors.storage.run(checkpoint.is_complete, path):
+        if not await self._there(path, checkpoint.is_complete, path):
             raise NotFound(f"checkpoint {place.name} does not exist for container {container.id}")
         return path
 
     @staticmethod
-    def _make_room(path: Path, container: Container) -> None:
-        if checkpoint.is_complete(path):
-            raise Conflict(f"checkpoint with name {path.name} already exists for container {container.name}")
-        if os.path.lexists(path):
-            # Only what an interrupted checkpoint has left may go: somebody else's directory may not.
-            if not path.is_dir() or not (path / "dump.log").exists():
-                raise Conflict(f"{path} exists and is no checkpoint")
-            remove_tree(path)
-        try:
-            path.mkdir(mode=0o700, parents=True)
-        except OSError as error:
-            raise InvalidParameter(f"cannot make the checkpoint's directory {path}: {error.strerror}") from error
+    async def _there(path: Path, function: Callable[..., T], *arguments: Any, seconds: float = _ANSWER_SECONDS) -> T:
+        """Look at, or change, what is at a checkpoint's path. Raises SystemFault without an answer in time."""
+        return await executors.foreign.run(str(path.parent), function, *arguments, seconds=seconds)
 
     def _path(self, container: Container, place: CheckpointPlace) -> Path:
         if NAME_PATTERN.fullmatch(place.name) is None:
@@ -114,3 +110,26 @@ class Checkpoints:
         if not directory.startswith("/"):
             raise InvalidParameter(f"invalid checkpoint directory {directory}: must be an absolute path")
         return Path(directory)
+
+
+def _complete_in(directory: Path) -> list[str]:
+    """The names of the checkpoints in a directory. Blocks."""
+    try:
+        return [path.name for path in sorted(directory.iterdir()) if checkpoint.is_complete(path)]
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _make_room(path: Path, name: str) -> None:
+    """Make the empty directory of a checkpoint of the container `name`. Blocks. Raises Conflict, InvalidParameter."""
+    if checkpoint.is_complete(path):
+        raise Conflict(f"checkpoint with name {path.name} already exists for container {name}")
+    if os.path.lexists(path):
+        # Only what an interrupted checkpoint has left may go, and that may be empty: somebody else's directory may not.
+        if not path.is_dir() or not ((path / "dump.log").exists() or not any(path.iterdir())):
+            raise Conflict(f"{path} exists and is no checkpoint")
+        remove_tree(path)
+    try:
+        path.mkdir(mode=0o700, parents=True)
+    except OSError as error:
+        raise InvalidParameter(f"cannot make the checkpoint's directory {path}: {error.strerror}") from error

@@ -7,8 +7,7 @@ layers       in-toto statements, each with its predicate's type as an annotation
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import msgspec
@@ -95,12 +94,41 @@ def _about(text: bytes, former: str, subject: str) -> bytes:
     return msgspec.json.encode(statement)
 
 
-def parts_of(content: ContentStore, target: Target) -> Iterator[str]:
-    """Yield the digests of what the attestations of a target are made of beside their manifests. Blocks."""
+class AttestationParts:
+    """What attestations are made of beside their manifests: read once, for documents never change."""
+
+    def __init__(self, content: ContentStore) -> None:
+        self._content = content
+        # By the digests of the manifests; nothing for those that are not here.
+        self._parts: dict[str, tuple[str, ...]] = {}
+
+    def read(self, targets: Iterable[Target]) -> None:
+        """Read those of all targets, whose parts are known then. Blocks."""
+        manifests = {digest for target in targets for digest in _manifests(target)}
+        self._parts = {digest: self._parts.get(digest) or self._read(digest) for digest in manifests}
+
+    def known_of(self, target: Target) -> Iterator[str]:
+        """Yield the digests of a target's parts, as they were at the last `read`."""
+        for digest in _manifests(target):
+            yield from self._parts.get(digest, ())
+
+    def of(self, target: Target) -> Iterator[str]:
+        """Yield the digests of a target's parts, and read what is not known. Blocks for that."""
+        for digest in _manifests(target):
+            yield from self._parts.get(digest) or self._read(digest)
+
+    def _read(self, digest: str) -> tuple[str, ...]:
+        if not self._content.has(digest):
+            return ()
+        try:
+            manifest = decode(self._content.read(digest), Manifest)
+        except InvalidParameter:  # of a foreign one
+            return ()
+        return (manifest.config.digest, *(layer.digest for layer in manifest.layers))
+
+
+def _manifests(target: Target) -> Iterator[str]:
+    """The digests of the attestation manifests of a target, here or not."""
     for variant in target.variants:
-        if not variant.manifest.attests or variant.image_id or not content.has(variant.manifest.digest):
-            continue
-        with contextlib.suppress(InvalidParameter):  # of a foreign one
-            manifest = decode(content.read(variant.manifest.digest), Manifest)
-            yield manifest.config.digest
-            yield from (layer.digest for layer in manifest.layers)
+        if variant.manifest.attests and not variant.image_id:
+            yield variant.manifest.digest

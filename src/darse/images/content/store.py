@@ -4,8 +4,8 @@ A blob is written to a temporary name while its digest is computed, synced, and 
 when it is complete and has the digest that it claims. What a crash leaves in `ingest/` is removed at the next start. A
 document whose image is not recorded yet is linked from there, so that the next start knows that the engine left it.
 
-Whatever waits for the disk (syncs, removals) runs in threads; look-ups and renames do not wait, and stay in the loop,
-so that content and records change together.
+Whatever waits for the disk (syncs, removals), or grows with the number of blobs, runs in threads; single look-ups and
+renames do not wait, and stay in the loop.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import contextlib
 import os
 import secrets
 import stat
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -79,7 +79,7 @@ class ContentStore:
             return 0
 
     def digests(self) -> list[str]:
-        """The digests of all blobs, by their names."""
+        """The digests of all blobs, by their names. Blocks."""
         return [f"sha256:{path.name}" for path in self._blobs.iterdir()]
 
     def disk_usage(self) -> int:
@@ -165,17 +165,18 @@ class ContentStore:
 
     # Removing
 
-    def retain(self, is_needed: Callable[[str], bool]) -> tuple[list[Path], int]:
-        """Remove every blob whose digest is not needed; return the files to be deleted, and their bytes on the disk.
+    def take_out(self, digests: Iterable[str]) -> tuple[list[Path], int]:
+        """Rename blobs into the staging directory; return the files to be deleted, and their bytes on the disk. Blocks.
 
-        The blobs are out of the store at once: the same digest may be stored again while the file is deleted.
+        The same digest may be stored again while the file is deleted. Blobs that are gone are fine.
         """
         removed, freed = [], 0
-        for path in list(self._blobs.iterdir()):
-            if not is_needed(f"sha256:{path.name}"):
-                freed += path.stat().st_blocks * 512
-                removed.append(self.temporary())
-                os.rename(path, removed[-1])
+        for digest in digests:
+            path, aside = self._blobs / digest.removeprefix("sha256:"), self.temporary()
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(path, aside)
+                removed.append(aside)
+                freed += aside.stat().st_blocks * 512
         return removed, freed
 
     def remove_blobs(self, digests: Iterable[str]) -> None:

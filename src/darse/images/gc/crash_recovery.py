@@ -73,8 +73,8 @@ class CrashRecovery:
         with self._images.changing():
             self._remove_records(gone)
         await self._images.flush()
-        remains = self._gc.remove_layers(damaged)
-        await self._gc.delete_leftovers([*remains, *self._gc.collect_records().leftovers])
+        await self._gc.remove_layers(damaged)
+        await self._gc.collect()
         for chain_id, reason in damaged.items():
             _log.warning("removed layer %s, which the unclean shutdown has damaged: %s", chain_id, reason)
         shown = [references.parse(name).familiar for name in dict.fromkeys(names)] or [image.id for image in gone]

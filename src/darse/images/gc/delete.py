@@ -6,6 +6,7 @@ in no other target.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from darse.core import executors
@@ -176,6 +177,7 @@ class ImageDeletion:
         until = filters.until_ns()
         items: list[DeleteItem] = []
         for image in self._images:
+            await asyncio.sleep(0)  # each has transactions of its own
             if self._images.by_id(image.id) is None or not self._may_be_pruned(image, only_dangling=only_dangling):
                 continue
             labels = image.container_config().Labels

@@ -140,7 +140,7 @@ class StoreCheck:
     async def _check_documents(self, lease: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
         made = {image.manifest.digest: image for image in self._images}
         present = set(self._content.digests())
-        needed = self._gc.needed_documents()
+        needed = await self._gc.needed_documents()
         required = self._required()
         yield CheckMessage(doing="documents", total=len(present))
         for digest in sorted(present | required):
@@ -281,7 +281,7 @@ class StoreCheck:
         return False
 
     async def _remove_layer(self, chain_id: str) -> None:
-        await self._gc.delete_leftovers(self._gc.remove_layers([chain_id]))
+        await self._gc.remove_layers([chain_id])
 
     def _advice(self, image: Image) -> tuple[str, str]:
         """How to get an image back: what to do, and what to pull where that is known."""

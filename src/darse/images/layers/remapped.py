@@ -114,8 +114,8 @@ class RemappedLayers:
         finally:
             os.close(writing)
 
-    def remove_copies(self, chain_ids: Iterable[str]) -> list[Path]:
-        """Rename the copies of layers into the staging directory; return the directories to be deleted."""
+    def take_out(self, chain_ids: Iterable[str]) -> list[Path]:
+        """Rename the copies of layers into the staging directory; return those, which are to be deleted. Blocks."""
         gone = {_name(chain_id) for chain_id in chain_ids}
         paths = []
         for copy in self._all():

@@ -18,6 +18,7 @@ import contextlib
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -432,14 +433,30 @@ class LayerStore:
 
     # Removing
 
-    def remove_layers(self, chain_ids: Iterable[str]) -> list[Path]:
-        """Remove the records of layers; return their directories, renamed into the staging directory, to be deleted."""
-        paths = []
-        gone = list(chain_ids)
+    @asynccontextmanager
+    async def locked(self, chain_ids: Iterable[str]) -> AsyncIterator[None]:
+        """Let none of these layers be published during the block, in which they are removed.
+
+        Their records go in one moment, and their directories in a thread, before the same layer may come again.
+        """
+        async with AsyncExitStack() as held:
+            # Whoever publishes holds one at a time, and waits for no other.
+            for chain_id in sorted(set(chain_ids)):
+                await held.enter_async_context(self._locks.hold(chain_id))
+            yield
+
+    def delete_records(self, chain_ids: Iterable[str]) -> None:
+        """Remove the records of layers: they are not here any more. `take_out` is to follow."""
         with self._state.transaction() as connection:
-            connection.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain_id,) for chain_id in gone])
-        for chain_id in gone:
-            # Renamed at once: the same layer may be unpacked again while this one is deleted.
+            connection.executemany("DELETE FROM layers WHERE chain_id = ?", [(chain_id,) for chain_id in chain_ids])
+
+    def take_out(self, chain_ids: Iterable[str]) -> list[Path]:
+        """Rename the directories of layers into the staging directory; return those, which are to be deleted. Blocks.
+
+        The same layer may be unpacked again while this one is deleted.
+        """
+        paths = []
+        for chain_id in chain_ids:
             aside = self._content.temporary()
             with contextlib.suppress(FileNotFoundError):  # it was removed by other means: nothing is left to delete
                 os.rename(self._directory / self._name(chain_id), aside)

@@ -102,9 +102,9 @@ async def test_who_is_cancelled_meanwhile_leaves_nothing_staged(
 async def test_what_is_not_needed_is_out_of_the_store_before_it_is_deleted(content: ContentStore) -> None:
     async with content.stored(DOCUMENTS):
         pass
-    needed = digest_of(b"config")
-    removed, freed = content.retain(needed.__eq__)
-    assert content.digests() == [needed]
+    gone = digest_of(b"manifest")
+    removed, freed = content.take_out([gone, gone])
+    assert content.digests() == [digest_of(b"config")]
     assert [path.read_bytes() for path in removed] == [b"manifest"]
     assert freed >= 0
     async with content.stored([b"manifest"]):
