@@ -265,6 +265,10 @@ class FakeCgroups(Cgroups):
             process.receive(signal.SIGKILL)
         return pids
 
+    async def kill_in_thread(self, path: str) -> list[int]:
+        """See `Cgroups.kill_in_thread`; processes in memory end in the event loop."""
+        return self.kill(path)
+
     def remove_empty(self, path: str) -> bool:
         """See `Cgroups.remove_empty`."""
         if self._of(path):

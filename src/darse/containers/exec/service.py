@@ -125,12 +125,12 @@ class ExecService:
         container = self._store.find(one.record.container_id)
         if one.watcher is None or not one.running or container is None:
             return
-        self._kill(one, container)
+        await self._kill(one, container)
         await asyncio.wait((one.watcher,))
 
-    def _kill(self, one: Exec, container: Container) -> None:
+    async def _kill(self, one: Exec, container: Container) -> None:
         members = functools.partial(self._dependencies.cgroups.processes, self._dependencies.cgroup_path(container))
-        kill_with_descendants(one.record.pid, members)
+        await executors.kernel.run(kill_with_descendants, one.record.pid, members)
 
     def discard_exec(self, exec_id: str) -> None:
         """Delete an exec that has ended, or that was not started."""
@@ -389,7 +389,7 @@ class ExecService:
         if one.record.exit_code is None:
             if exit_ is None and container is not None and container.state.alive:
                 # Its monitor was killed, and nobody would hear of its processes' end.
-                self._kill(one, container)
+                await self._kill(one, container)
             self._finish(one, (exit_ or conmon.unrecorded_exit(one.bundle, killed=True)).code)
         if shape is None or one.record.probe or container is None or container.state.status is not Status.RUNNING:
             return

@@ -139,14 +139,14 @@ class Commits:
             if container.state.status is not Status.RUNNING or container.undergoes(Purpose.ENDING):
                 yield
                 return
-            with contextlib.suppress(FileNotFoundError):  # it has just ended, which stands still, too
-                dependencies.cgroups.freeze(path, frozen=True)
-            dependencies.publish(container, "pause")
             try:
+                with contextlib.suppress(FileNotFoundError):  # it has just ended, which stands still, too
+                    await executors.kernel.run_to_end(dependencies.cgroups.freeze, path, frozen=True)
+                dependencies.publish(container, "pause")
                 yield
             finally:
                 if container.state.status is Status.RUNNING:
-                    dependencies.cgroups.thaw(path)
+                    await executors.kernel.run_to_end(dependencies.cgroups.thaw, path)
                     dependencies.publish(container, "unpause")
 
 

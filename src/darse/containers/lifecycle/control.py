@@ -17,6 +17,7 @@ from darse.containers.dependencies import Dependencies
 from darse.containers.lifecycle.restart import RestartManager
 from darse.containers.lifecycle.signals import asks_to_end, parse_signal, stop_signal
 from darse.containers.model import Container, Purpose, Status, refuse_restarting
+from darse.core import executors, tasks
 from darse.core.errors import Conflict, NotModified, SystemFault
 from darse.runtime.monitor import HeldProcess, conmon
 from darse.wire.containers import WaitResponse
@@ -89,7 +90,7 @@ class Control:
             process = self._process_of(container)
             try:
                 _signal(process, number)
-                self._unfreeze(container)
+                await self._unfreeze(container)
                 self._dependencies.publish(container, "kill", signal=int(number))
                 if not await _ends(ended, process, None if seconds < 0 else seconds):
                     # This very process: the container may have ended just now, and been started again.
@@ -122,7 +123,7 @@ class Control:
         with container.under_way(Purpose.ENDING), self._dependencies.traces.record("kill", container.id):
             self._send(container, number)
             self._dependencies.publish(container, "kill", signal=int(number))
-            self._unfreeze(container)
+            await self._unfreeze(container)
             await self._await_end(container, ended)
 
     async def _await_end(self, container: Container, ended: _Ended) -> None:
@@ -130,7 +131,7 @@ class Control:
         dependencies = self._dependencies
         path = dependencies.cgroup_path(container)
         # A commit holds what it reads frozen, and that is no state.
-        dependencies.cgroups.thaw(path)
+        await executors.kernel.run(dependencies.cgroups.thaw, path)
         if await _ends(ended, None, _MONITOR_SECONDS):
             return
         monitor = container.monitor
@@ -178,32 +179,44 @@ class Control:
                 raise Conflict(f"Container {container.name} is not running")
             if container.undergoes(Purpose.ENDING):
                 raise Conflict(f"Container {container.name} is being stopped or killed, and cannot be paused")
-            self._freeze(container, Status.PAUSED, "pause")
+            await self._freeze(container, Status.PAUSED, "pause")
 
     async def unpause(self, container: Container) -> None:
         """Let a paused container go on. Raises Conflict when it is not paused."""
         async with self._dependencies.locks.hold(container.id):
             if container.state.status is not Status.PAUSED:
                 raise Conflict(f"Container {container.name} is not paused")
-            self._freeze(container, Status.RUNNING, "unpause")
+            await self._freeze(container, Status.RUNNING, "unpause")
 
-    def _unfreeze(self, container: Container) -> None:
+    async def _unfreeze(self, container: Container) -> None:
         """Let a container that is to end go on, so that it can."""
         if container.state.status is Status.PAUSED:
-            self._freeze(container, Status.RUNNING, "unpause")
+            await self._freeze(container, Status.RUNNING, "unpause")
 
-    def _freeze(self, container: Container, status: Status, action: str) -> None:
+    async def _freeze(self, container: Container, status: Status, action: str) -> None:
+        """Freeze or thaw a container, and record that: both, whoever stops waiting."""
+        await tasks.ended(asyncio.create_task(self._freeze_to_end(container, status, action)), lambda: None)
+
+    async def _freeze_to_end(self, container: Container, status: Status, action: str) -> None:
         dependencies = self._dependencies
-        path = dependencies.cgroup_path(container)
+        path, before = dependencies.cgroup_path(container), container.state.status
         with dependencies.traces.record(action, container.id):
             try:
-                dependencies.cgroups.freeze(path, status is Status.PAUSED)
+                # A container may have many thousands of processes.
+                await executors.kernel.run(dependencies.cgroups.freeze, path, status is Status.PAUSED)
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ENODEV):
                     raise
                 # It has just ended, and its control group is gone.
                 if status is Status.PAUSED:
                     raise Conflict(f"Container {container.name} is not running") from None
+            if status is Status.PAUSED and container.undergoes(Purpose.ENDING):
+                await executors.kernel.run(dependencies.cgroups.thaw, path)  # that began meanwhile
+                raise Conflict(f"Container {container.name} is being stopped or killed, and cannot be paused")
+            if container.state.status is not before:  # it has ended, or somebody else has thawed it
+                if status is Status.PAUSED:
+                    raise Conflict(f"Container {container.name} is not running")
+                return
             container.state.status = status
             dependencies.pending_writes.write(container.id, functools.partial(self._save, container, action))
 

@@ -24,6 +24,7 @@ from darse.containers.model import Container, Purpose, Status
 from darse.containers.networking.etc_files import EtcFiles
 from darse.containers.networking.links import Links
 from darse.containers.streams.hubs import ConsoleHubs
+from darse.core import executors
 from darse.core.errors import Conflict, EngineError, Exhausted, NotModified, SystemFault
 from darse.core.exhaustion import in_words
 from darse.linux.fs.files import read_regular
@@ -204,7 +205,7 @@ class Lifecycle:
         """End what is left of a container, however long that takes; whether there was anything."""
         dependencies = self._dependencies
         path = dependencies.cgroup_path(container)
-        if not dependencies.cgroups.processes(path):
+        if not await executors.kernel.run(dependencies.cgroups.processes, path):
             return False
         while left := await dependencies.cgroups.kill_and_wait(path, _END_SECONDS):
             dependencies.log.warning("processes of container %s do not end: %s", container.id[:12], left)

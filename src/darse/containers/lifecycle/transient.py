@@ -332,7 +332,7 @@ class _Run:
         await self._runtime.start(self._id)
         dependencies.networks.sandbox_started(self._id)
         if self._stopping.is_set():
-            dependencies.cgroups.kill(self._cgroup)
+            await dependencies.cgroups.kill_in_thread(self._cgroup)
         end = await conmon.ended(monitor, bundle)
         await self._drained.wait()
         return end if end is not None else conmon.unrecorded_exit(bundle, killed=self._stopping.is_set())

@@ -20,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 
-from darse.core import trace
+from darse.core import executors, trace
 from darse.core.errors import SystemFault
 from darse.linux.fs.contained import host_directories
 from darse.linux.fs.mounts import change_file_system, mount
@@ -182,13 +182,25 @@ class Cgroups:
         return _processes_below(directories[0])
 
     def kill(self, path: str) -> list[int]:
-        """SIGKILL every process of the cgroup, frozen ones too; return the pids of those there are. Does not wait."""
-        pids = {pid for directory in self.directories(path) for pid in _processes_below(directory)}
-        for pid in pids:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        """SIGKILL every process of the cgroup, frozen ones too; return the pids of those there are. Does not wait.
+
+        With version 2 the kernel does it, without missing those that are just forked (`cgroup.kill`, Linux 5.14).
+        Blocks, for as long as there are processes to read of.
+        """
+        pids: set[int] = set()
+        for directory in self.directories(path):
+            killed = _kill_at_once(directory)
+            found = _processes_below(directory)
+            for pid in () if killed else found:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            pids.update(found)
         self.thaw(path)
         return sorted(pids)
+
+    async def kill_in_thread(self, path: str) -> list[int]:
+        """As `kill`."""
+        return await executors.kernel.run(self.kill, path)
 
     async def kill_and_wait(self, path: str, seconds: float) -> list[int]:
         """SIGKILL every process of the cgroup, and wait until all have ended; return the pids of those that do not.
@@ -197,7 +209,7 @@ class Cgroups:
         """
         now = asyncio.get_running_loop().time
         deadline = now() + seconds
-        while pids := self.kill(path):
+        while pids := await self.kill_in_thread(path):
             if now() >= deadline:
                 return pids
             await _wait_ends(pids, min(_KILL_ROUND, max(0.0, deadline - now())))
@@ -223,7 +235,7 @@ class Cgroups:
         left = await self.kill_and_wait(path, _KILL_SECONDS)
         if left:
             raise SystemFault(f"cgroup {path} still holds processes that do not end: {left}")
-        self.remove_tree(path)
+        await executors.kernel.run(self.remove_tree, path)
 
     def remove_tree(self, path: str) -> None:
         """Remove the cgroup and those below it from every tree. Raises OSError when processes are in them."""
@@ -236,6 +248,22 @@ class Cgroups:
         for directory in self.directories(path):
             with contextlib.suppress(OSError):  # other containers' cgroups keep it
                 directory.rmdir()
+
+
+def _kill_at_once(directory: Path) -> bool:
+    """Have the kernel kill a cgroup with those below it; False where it cannot: version 1, threads, older kernels."""
+    try:
+        # (Not made where it is not: that is no file of the kernel's.)
+        descriptor = os.open(directory / "cgroup.kill", os.O_WRONLY | os.O_CLOEXEC)
+    except OSError:
+        return False
+    try:
+        os.write(descriptor, b"1")
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return True
 
 
 def _processes_below(directory: Path) -> list[int]:
