@@ -13,6 +13,7 @@ from darse.containers.lifecycle.service import Lifecycle
 from darse.containers.lifecycle.transient import TransientContainers
 from darse.containers.logs.shipping.service import Shipping
 from darse.containers.model import Container, Status
+from darse.core import executors
 from darse.core.errors import EngineError
 from darse.core.exhaustion import reason
 from darse.core.state import REBUILD
@@ -68,7 +69,7 @@ class ContainerRecovery:
             if name in known or name in recovery.strays or self._shipping.adopt(directory):
                 continue
             if name in removed or _is_empty(directory):
-                remove_tree(directory)
+                self._dependencies.images.trash.discard_soon(directory)
             else:
                 recovery.set_aside("containers", directory, "no record names this container")
         self._make_lost_directories(recovery)
@@ -144,13 +145,13 @@ class ContainerRecovery:
                     runtime.delete_state(directory.name)
         for directory in list(dependencies.files.bundles.iterdir()):
             if directory.name not in known:
-                remove_tree(directory)
+                await executors.storage.run(remove_tree, directory)
         for path in list(dependencies.files.exits.iterdir()):
             if path.name not in known:
                 path.unlink()
         # The engine before this one may have been killed while a terminal was handed over.
         for path in dependencies.files.handovers.iterdir():
-            remove_tree(path)
+            await executors.storage.run(remove_tree, path)
 
     async def remove_finished(self) -> None:
         """Remove containers that ended, and asked for that, while no engine ran."""

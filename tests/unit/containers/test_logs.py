@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from darse.containers.logs import LogOptions, LogStream
 from darse.containers.logs.files import LogFiles
 from darse.linux.fs.inotify import Inotify
+from darse.testing.blocking import on_this_thread
 
 
 def _line(second, stream, tag, text):
@@ -43,6 +44,17 @@ def log(tmp_path):
 
 async def test_every_byte_of_the_output_is_recovered(log):
     assert await _read(log) == b"one\ntwo\nthree\n\nprompt> "
+
+
+async def test_a_log_is_read_beside_the_event_loop(log):
+    files = LogFiles(log)
+    files.rotate()
+    log.touch()
+    files.compress()
+    log.unlink()  # as between the two steps of a rotation: the newest file is one that is unpacked
+    with on_this_thread(log.parent) as seen:
+        assert await _read(log) == b"one\ntwo\nthree\n\nprompt> "
+    assert seen == []
 
 
 async def test_streams_are_chosen(log):

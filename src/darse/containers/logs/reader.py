@@ -78,8 +78,7 @@ class LogStream:
             if self._options.follow:
                 watch = self._inotify.subscribe(self._files.current.parent, self._changed.set)
                 opened.callback(watch.close)
-            log, offset = await open_in_thread(self._begin, lambda begun: _close(begun[0]))
-            end = None if self._options.follow else self._end()
+            log, offset, end = await open_in_thread(self._begin_and_end, lambda begun: _close(begun[0]))
             while log is not None:
                 with contextlib.closing(log):
                     async for piece in self._read(log, offset, end):
@@ -87,6 +86,15 @@ class LogStream:
                     if self._closed or (end is not None and log.sequence >= end[0]):
                         return
                 log, offset = await open_in_thread(functools.partial(self._after, log.sequence), _close), 0
+
+    def _begin_and_end(self) -> tuple[OpenLog | None, int, tuple[int, int] | None]:
+        """What `_begin` does, and, without following, where the log ends. Blocks: a file may be unpacked for that."""
+        log, offset = self._begin()
+        try:
+            return log, offset, None if self._options.follow else self._end()
+        except BaseException:
+            _close(log)
+            raise
 
     def _begin(self) -> tuple[OpenLog | None, int]:
         """Open the file that the reading begins with, and say where in it."""
@@ -138,15 +146,16 @@ class LogStream:
         while True:
             # Asked before reading: what was written before the end is then surely read.
             more_may_come = self._options.follow and self._running() and not self._closed
-            rotated = self._files.has_successor(log)
-            while not await _finish(executors.storage.run(scan.go_on)):
+            rotated, at_end = await _finish(executors.storage.run(self._look, log, scan))
+            while not at_end:
                 if scan.output:
                     yield scan.output
                 if self._closed:
                     return
+                at_end = await _finish(executors.storage.run(scan.go_on))
             if rotated or limit is not None:
                 return
-            if self._files.has_successor(log):
+            if await executors.storage.run(self._files.has_successor, log):
                 continue
             if not more_may_come or self._until_is_past():
                 return
@@ -155,6 +164,10 @@ class LogStream:
                 self._format.take_all_since()
             await self._changed.wait()
             self._changed.clear()
+
+    def _look(self, log: OpenLog, scan: _Scan) -> tuple[bool, bool]:
+        """Whether no more comes in this file, and whether its end is reached now. Blocks."""
+        return self._files.has_successor(log), scan.go_on()
 
     def _until_is_past(self) -> bool:
         return bool(self._options.until_ns) and time.time_ns() > self._options.until_ns

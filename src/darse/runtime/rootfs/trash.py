@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import functools
 import logging
 import os
@@ -53,10 +54,7 @@ class Trash:
         finally:
             self._under_way.discard(staged.name)
             if staged.exists():
-                removal = asyncio.create_task(self.remove(staged))
-                self._removals.add(removal)
-                removal.add_done_callback(self._removals.discard)
-                await asyncio.wait((removal,))
+                await asyncio.wait((self._begin_removal(staged),))
 
     def take(self, path: Path) -> Path | None:
         """Rename a file or a directory into it; return where it is, or None when it is gone. Raises OSError."""
@@ -84,9 +82,29 @@ class Trash:
         if errors:
             raise errors[0]
 
+    def discard_soon(self, path: Path) -> None:
+        """Take what is at a path, and remove it in the background; what cannot be removed stays here. Needs the loop.
+
+        What is on another file system is removed where it is. Raises OSError when it cannot be renamed.
+        """
+        try:
+            aside = self.take(path)
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            aside = path
+        if aside is not None:
+            self._begin_removal(aside)
+
     async def remove(self, aside: Path) -> None:
         """Remove what was taken."""
         await self._removed_by(functools.partial(remove_tree, aside), aside)
+
+    def _begin_removal(self, aside: Path) -> asyncio.Task[None]:
+        removal = asyncio.create_task(self.remove(aside))
+        self._removals.add(removal)
+        removal.add_done_callback(self._removals.discard)
+        return removal
 
     def _place_for(self, path: Path) -> Path:
         return self.directory / f"{path.name.lstrip('.')[:12]}-{secrets.token_hex(8)}"
@@ -117,9 +135,11 @@ class Trash:
 
     async def close(self) -> None:
         """Let what is left be for the next engine."""
-        if self._emptying is not None:
-            self._emptying.cancel()
-            await asyncio.wait((self._emptying,))
+        tasks = {*self._removals, *([self._emptying] if self._emptying is not None else [])}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
 
 
 def _renamed(path: Path, aside: Path) -> bool:

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import cast
 
 from darse.images import Image
+from darse.recovery.startup import Recovery
 from darse.testing.blocking import on_this_thread
 from darse.testing.clock import in_fake_time
 from darse.testing.room import container_room
@@ -77,3 +78,22 @@ async def test_a_log_is_rotated_and_tidied_up_in_threads(tmp_path: Path) -> None
         assert seen == []
         # Of the last one, which has no successor, and the one before: as many as are kept.
         assert sorted(path.suffix for path in files.data.glob(f"{files.log.name}.*")) == [".3", ".4"]
+
+
+@in_fake_time
+async def test_what_containers_have_left_is_deleted_behind_the_start(tmp_path: Path) -> None:
+    async with container_room(tmp_path) as room:
+        dependencies = room.dependencies
+        data = dependencies.config.data_root
+        removed, spool = dependencies.files.of("a" * 64).data, data / "spools" / ("b" * 64)
+        for directory in (removed, spool):
+            directory.mkdir(parents=True)
+            (directory / "log").write_text("gigabytes")
+        recovery = Recovery(data, room.database)
+        recovery.unfinished.begin("containers", ["a" * 64])
+        with on_this_thread(data) as seen:
+            await room.service.recovery.sweep(recovery)
+            await room.service.open()
+        assert not {"os.remove", "os.rmdir"} & {one.split()[0] for one in seen}
+        assert not removed.exists()
+        assert not spool.exists()

@@ -1,5 +1,7 @@
 """Messages of a log, and places in it."""
 
+import os
+import threading
 from itertools import pairwise
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from darse.containers.logs.files import LogFiles
 from darse.containers.logs.shipping import messages
 from darse.containers.logs.shipping.messages import LONGEST, Assembler, Clock
 from darse.containers.logs.shipping.spool import Position, PositionFile, Spool
+from darse.testing.blocking import on_this_thread
 
 MOMENT = b"2026-01-02T03:04:05.123456789+00:00"
 
@@ -92,6 +95,23 @@ async def test_a_log_is_read_across_its_files(tmp_path):
     batches = await read_all(spool)
     spool.close()
     assert [message.text for batch in batches for message in batch.messages] == ALL
+
+
+async def test_a_log_is_read_beside_the_event_loop(tmp_path, monkeypatch):
+    pread, threads = os.pread, set()
+
+    def watched(*arguments):
+        threads.add(threading.get_ident())
+        return pread(*arguments)
+
+    monkeypatch.setattr(os, "pread", watched)
+    spool = Spool(three_files(tmp_path), Position())
+    with on_this_thread(tmp_path) as seen:
+        await read_all(spool)
+    spool.close()
+    assert seen == []
+    assert threads
+    assert threading.get_ident() not in threads
 
 
 async def test_the_end_of_a_line_is_waited_for_while_the_container_runs(tmp_path):

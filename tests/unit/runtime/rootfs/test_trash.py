@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
+import os
 import threading
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from darse.runtime.rootfs import trash as trash_module
 from darse.runtime.rootfs import tree_sizes
 from darse.runtime.rootfs.trash import Trash
 from darse.runtime.rootfs.tree_sizes import TreeSizes
+from darse.testing.blocking import on_this_thread
 
 
 @pytest.fixture
@@ -33,6 +36,30 @@ async def test_what_is_discarded_is_gone(trash: Trash, tmp_path: Path) -> None:
     await trash.discard(tmp_path / "one")
     assert not (tmp_path / "one").exists()
     assert list(trash.directory.iterdir()) == []
+
+
+async def test_what_is_discarded_soon_is_out_of_the_way_at_once(trash: Trash, tmp_path: Path) -> None:
+    top = _tree(tmp_path / "one")
+    with on_this_thread(tmp_path) as seen:
+        trash.discard_soon(top)
+        trash.discard_soon(tmp_path / "one")
+        assert not (tmp_path / "one").exists()
+        await asyncio.wait(trash._removals)
+    assert [one.split()[0] for one in seen] == ["os.rename", "os.rename"]
+    assert list(trash.directory.iterdir()) == []
+
+
+async def test_what_is_on_another_file_system_is_removed_where_it_is(
+    trash: Trash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+    top = _tree(tmp_path / "one")
+    monkeypatch.setattr(os, "rename", refuse)
+    trash.discard_soon(top)
+    await asyncio.wait(trash._removals)
+    assert not top.exists()
 
 
 async def test_what_cannot_be_removed_stays_and_is_logged_once(

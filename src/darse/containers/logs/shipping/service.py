@@ -8,7 +8,6 @@ engine after us goes on with. It is given up after a week, so that a mistyped ad
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import functools
 import os
 import time
@@ -26,7 +25,6 @@ from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
 from darse.containers.logs.shipping.shipper import Shipper, Work
 from darse.containers.logs.shipping.spool import PositionFile
 from darse.containers.model import Container
-from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import read_regular, write_atomically
 
 _MARKER = "shipping.json"
@@ -111,7 +109,7 @@ class Shipping:
                 self._begin(_read(directory), directory, ended=True, orphan=True)
                 self._limit_delivery(directory.name, directory)
             else:
-                remove_tree(directory)
+                self._dependencies.images.trash.discard_soon(directory)
 
     async def close(self) -> None:
         """Note what has arrived; the rest is for the next engine."""
@@ -185,8 +183,8 @@ class Shipping:
         timer = self._gone.pop(container_id, None)
         if timer is not None:
             timer.cancel()
-        with contextlib.suppress(FileNotFoundError):
-            remove_tree(directory)
+        # What nobody took for a week is some gigabytes.
+        self._dependencies.images.trash.discard_soon(directory)
 
 
 def _keep(directory: Path, spools: Path) -> Path:

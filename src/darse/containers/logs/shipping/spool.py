@@ -7,6 +7,7 @@ killed is sent a second time, never not at all.
 
 from __future__ import annotations
 
+import functools
 import os
 from pathlib import Path
 
@@ -15,9 +16,10 @@ import msgspec
 from darse.containers.logs.files import LogFiles, OpenLog
 from darse.containers.logs.shipping.messages import Assembler, Message, UnfinishedMessage
 from darse.core import executors
+from darse.linux.descriptors import open_in_thread
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 
-# Bytes of the log that are read at a time: small, for the event loop has other work too.
+# Bytes of the log that are read at a time: few, for the event loop makes messages of them, and has other work too.
 _BLOCK = 64 * 1024
 
 
@@ -61,9 +63,8 @@ class Spool:
             log = self._log or await self._open()
             if log is None:
                 return self._rest() if ended else None
-            # Asked before reading: what was written before the rotation is then surely read.
-            rotated = self._files.has_successor(log)
-            block = self._read_lines(log.descriptor)
+            # To its end: the file is closed next when this is cancelled.
+            rotated, block = await executors.storage.run_to_end(self._read_lines, log)
             if block:
                 batch = self._batch(block)
                 if batch.messages:
@@ -75,26 +76,20 @@ class Spool:
             self._position = msgspec.structs.replace(self._position, sequence=log.sequence + 1, offset=0)
 
     async def _open(self) -> OpenLog | None:
-        """Open the file of the position; where retention has removed it, the next one."""
-        while (wanted := max(self._position.sequence, self._files.oldest())) <= self._files.newest():
-            if wanted != self._position.sequence:
-                self._position = Position(wanted, unfinished=self._position.unfinished)
-            self._log = await executors.storage.run(self._files.open, wanted)
-            if self._log is not None:
-                return self._log
-            if wanted == self._files.newest():
-                return None  # conmon has not made it yet
-            self._position = Position(wanted + 1, unfinished=self._position.unfinished)
-        return None
+        find = functools.partial(_find, self._files, self._position)
+        self._log, self._position = await open_in_thread(find, lambda found: _close(found[0]))
+        return self._log
 
-    def _read_lines(self, descriptor: int) -> bytes:
-        """Whole lines from the position on; nothing when there is not one."""
+    def _read_lines(self, log: OpenLog) -> tuple[bool, bytes]:
+        """Whether no more comes in this file, and whole lines from the position on; nothing when there is not one."""
+        # Asked before reading: what was written before the rotation is then surely read.
+        rotated = self._files.has_successor(log)
         size = _BLOCK
         while True:
-            block = os.pread(descriptor, size, self._position.offset)
+            block = os.pread(log.descriptor, size, self._position.offset)
             end = block.rfind(b"\n") + 1
             if end or len(block) < size:
-                return block[:end]
+                return rotated, block[:end]
             size *= 2
 
     def _batch(self, block: bytes) -> Batch:
@@ -111,6 +106,25 @@ class Spool:
         messages = Assembler(begin.unfinished).flush()
         self._position = msgspec.structs.replace(begin, unfinished={}, skip=0)
         return Batch(begin, self._position, messages[begin.skip :])
+
+
+def _find(files: LogFiles, position: Position) -> tuple[OpenLog | None, Position]:
+    """Open the file of a position; where retention has removed it, the next one. Blocks."""
+    while (wanted := max(position.sequence, files.oldest())) <= files.newest():
+        if wanted != position.sequence:
+            position = Position(wanted, unfinished=position.unfinished)
+        log = files.open(wanted)
+        if log is not None:
+            return log, position
+        if wanted == files.newest():
+            break  # conmon has not made it yet
+        position = Position(wanted + 1, unfinished=position.unfinished)
+    return None, position
+
+
+def _close(log: OpenLog | None) -> None:
+    if log is not None:
+        log.close()
 
 
 class PositionFile(msgspec.Struct, frozen=True):
