@@ -5,6 +5,7 @@ A unit test needs no slow disk: it says that the loop's thread touches nothing b
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Iterator
@@ -20,6 +21,11 @@ _WATCHED_EVENTS = frozenset(
         *("os.chown", "os.chmod", "os.truncate", "os.utime"),
     }
 )
+# Where their arguments have the descriptor of the directory that a path is relative to.
+_DIRECTORY = {
+    **{"os.remove": 1, "os.rmdir": 1, "os.mkdir": 2, "os.chmod": 2, "os.rename": 2, "os.link": 2},
+    **{"os.chown": 3, "os.utime": 3},
+}
 
 
 class _Watched:
@@ -41,6 +47,9 @@ class _Watched:
             return
         path = arguments[0]
         text = path.decode() if isinstance(path, bytes) else str(path)
+        directory = arguments[_DIRECTORY[event]] if event in _DIRECTORY else -1
+        if directory >= 0:
+            text = os.path.join(os.readlink(f"/proc/self/fd/{directory}"), text)
         if text.startswith(self.below):
             self.seen.append(f"{event} {text}")
 
