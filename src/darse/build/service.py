@@ -450,7 +450,7 @@ class BuildService:
     async def _collect(self) -> None:
         """Remove what is old, and what is too much, once a build has ended."""
         self._has_grown, self._collected = False, time.monotonic()
-        space = os.statvfs(self._data_root)
+        space = await executors.storage.run(os.statvfs, self._data_root)
         limit = max(LEAST_CACHE, space.f_blocks * space.f_frsize // CACHE_SHARE)
         for record in await self._kept.prune(*collection_policies(limit)):
             _log.info("build cache: removed %s, %d bytes: %s", record.id, record.size, record.description)

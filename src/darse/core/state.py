@@ -15,6 +15,7 @@ cannot be read at all is one SystemFault with the remedy.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sqlite3
 import threading
@@ -25,6 +26,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from darse.core import executors
 from darse.core.database_log import DatabaseLog
 from darse.core.documents import NewerDocument
 from darse.core.errors import NoSpace, SystemFault
@@ -172,6 +174,20 @@ class State:
     def on_full_disk(self, listener: Callable[[], object]) -> None:
         """Call `listener` whenever a transaction fails for a full disk: it makes room for the next attempt."""
         self._full_disk_listeners.append(listener)
+
+    async def rows_beside(self, *queries: str) -> list[list[tuple[Any, ...]]]:
+        """All rows of queries that take long, read in a thread by a connection of its own: of what is committed."""
+        return await executors.storage.run(self._read_beside, queries)
+
+    def _read_beside(self, queries: Sequence[str]) -> list[list[tuple[Any, ...]]]:
+        try:
+            with contextlib.closing(
+                sqlite3.connect(f"{self.path.absolute().as_uri()}?mode=ro", uri=True)
+            ) as connection:
+                return [connection.execute(query).fetchall() for query in queries]
+        except sqlite3.DatabaseError as error:
+            self._refuse_damaged(error)
+            raise
 
     async def flush(self, *, everything: bool = False) -> None:
         """Wait until all durable transactions so far survive the power going out; with `everything` the others, too.

@@ -11,7 +11,7 @@ import subprocess
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any, TypedDict
+from typing import Any, NamedTuple, TypedDict
 
 import msgspec
 
@@ -158,6 +158,7 @@ class SystemService:
         counts = dependencies.store.counts()
         total, running, paused = sum(counts.values()), counts[Status.RUNNING], counts[Status.PAUSED]
         init = config.init_path or find_init() or ""
+        here = await executors.storage.run(_look_at_host, config)
         return Info(
             ID=self.id,
             Containers=total,
@@ -166,13 +167,13 @@ class SystemService:
             ContainersStopped=total - running - paused,
             Images=dependencies.images.count,
             Driver=DRIVER,
-            DriverStatus=[["Backing Filesystem", _file_system(config.data_root)]],
+            DriverStatus=[["Backing Filesystem", here.file_system]],
             DockerRootDir=str(config.data_root),
             Plugins=self._plugins(),
             **_limits(facts),
             IPv4Forwarding=sysctl.read("net/ipv4/ip_forward") == "1",
             Debug=config.debug,
-            NFd=len(os.listdir("/proc/self/fd")) - 1,
+            NFd=here.descriptors,
             NGoroutines=len(asyncio.all_tasks()),
             SystemTime=rfc3339(time.time_ns()),
             LoggingDriver=config.log_driver,
@@ -207,7 +208,7 @@ class SystemService:
             DefaultAddressPools=[Pool(pool.base, pool.size) for pool in config.default_address_pools],
             FirewallBackend=FirewallBackend("nftables" if config.iptables else "none"),
             CDISpecDirs=list(config.cdi_directories),
-            DiscoveredDevices=_discovered(config.cdi_directories),
+            DiscoveredDevices=here.devices or msgspec.UNSET,
             Warnings=[f"WARNING: {warning}" for warning in doctor.warnings(config, facts)] or None,
         )
 
@@ -232,7 +233,7 @@ class SystemService:
         )
         left = [*doctor.left_in(dependencies.images.trash), *doctor.left_in(dependencies.volumes.trash)]
         troubles = await executors.storage.run(self._recovery.troubles)
-        return [*of_host, *dependencies.networks.examine(), *left, *doctor.of_data(troubles)]
+        return [*of_host, *await dependencies.networks.examine(), *left, *doctor.of_data(troubles)]
 
     def import_docker(self, data_root: Path, *, dry_run: bool) -> AsyncIterator[ImportMessage]:
         """Take over what a dockerd has left in its data root; see `DockerImport.run`."""
@@ -304,10 +305,18 @@ class SystemService:
         return found
 
 
-def _discovered(directories: tuple[str, ...]) -> list[DeviceInfo] | msgspec.UnsetType:
-    """The devices that vendors' files describe."""
-    names = Catalogue(directories).names
-    return [DeviceInfo(DRIVER_OF_NAMED_DEVICES, name) for name in names] or msgspec.UNSET
+class _Host(NamedTuple):
+    """What is looked for on the host: the file system of the data, open descriptors, devices of vendors' files."""
+
+    file_system: str
+    descriptors: int
+    devices: list[DeviceInfo]
+
+
+def _look_at_host(config: EngineConfig) -> _Host:
+    """Blocks: an engine of a thousand containers has many descriptors, and mounts."""
+    devices = [DeviceInfo(DRIVER_OF_NAMED_DEVICES, name) for name in Catalogue(config.cdi_directories).names]
+    return _Host(_file_system(config.data_root), len(os.listdir("/proc/self/fd")) - 1, devices)
 
 
 def registry_config(config: EngineConfig) -> RegistryConfig:
@@ -420,9 +429,9 @@ def _os_release() -> dict[str, str]:
 def _file_system(path: Path) -> str:
     """The type of the file system that holds `path`, in docker's words."""
     best, kind = "", "<unknown>"
+    above = {str(path), *map(str, path.parents)}
     for line in Path("/proc/self/mounts").read_text().splitlines():
         _, target, fstype, *_ = line.split(" ")
-        inside = path == Path(target) or Path(target) in path.parents
-        if inside and len(target) >= len(best):
+        if target in above and len(target) >= len(best):
             best, kind = target, fstype
     return "extfs" if kind in ("ext2", "ext3", "ext4") else kind

@@ -3,31 +3,46 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
+from darse.core import executors
 from darse.core.config import EngineConfig
 from darse.linux import sysctl
 from darse.networks.drivers import BridgeDriver
 from darse.networks.firewall import ANY, Firewall
-from darse.networks.model import PublishedPort, SandboxRecord
+from darse.networks.model import NetworkRecord, PublishedPort, SandboxRecord
 from darse.networks.store import NetworkStore
 from darse.wire.system import Finding
 
 
-def examine(
+async def examine(
     config: EngineConfig, store: NetworkStore, bridges: BridgeDriver, firewall: Firewall | None
 ) -> list[Finding]:
     """Compare bridges, switches and rules with the records."""
-    found: list[Finding | None] = [
-        _switches(record.bridge)
-        for record in store
+    found = await executors.kernel.run(_of_bridges, list(store), bridges)
+    # In the event loop, whose the context of the library is.
+    found += _of_firewall(config, bridges, firewall)
+    return found or [Finding("ok", "networks", "bridges and rules are as they should be")]
+
+
+def _of_bridges(records: Sequence[NetworkRecord], bridges: BridgeDriver) -> list[Finding]:
+    """What the kernel says of each network. Blocks."""
+    found = [
+        finding
+        for record in records
         if record.bridge and record.pool(4) is not None and bridges.exists(record)
+        if (finding := _switches(record.bridge)) is not None
     ]
-    for record in store:
+    for record in records:
         wrong = bridges.what_is_wrong(record) if record.bridge else ""
         if wrong:
             advice = "it is put right within seconds; if not, see the engine's log"
             found.append(Finding("problem", f"network {record.name}", f"bridge {record.bridge} is {wrong}", advice))
+    return found
+
+
+def _of_firewall(config: EngineConfig, bridges: BridgeDriver, firewall: Firewall | None) -> list[Finding]:
+    found = []
     if firewall is None:
         advice = "start darsed without --iptables=false"
         found.append(Finding("note", "isolation", "none between networks, and no published ports", advice))
@@ -37,9 +52,7 @@ def examine(
     if bridges.programs.refused:
         text = f"without the firewall's table networks reach each other: {bridges.programs.refused}"
         found.append(Finding("note", "isolation", text, "modprobe sch_ingress cls_bpf, and let darsed use bpf(2)"))
-    return [finding for finding in found if finding is not None] or [
-        Finding("ok", "networks", "bridges and rules are as they should be")
-    ]
+    return found
 
 
 def open_ports(sandboxes: Iterable[SandboxRecord], other_firewall: str, owner_table: str) -> list[Finding]:

@@ -179,9 +179,9 @@ class NetworkService:
         self._bridges.plug(record, netns, PREPARED_INTERFACE, name)
         return name
 
-    def examine(self) -> list[Finding]:
+    async def examine(self) -> list[Finding]:
         """What `doctor` says of networks."""
-        found = checks.examine(self._config, self.store, self._bridges, self._firewall)
+        found = await checks.examine(self._config, self.store, self._bridges, self._firewall)
         if self._firewall is not None:
             sandboxes = self.store.sandboxes.values()
             found += checks.open_ports(sandboxes, self._host.other_firewall, self._firewall.owner_table)

@@ -1,9 +1,20 @@
-"""What `doctor` says of published ports beside another firewall."""
+"""What `doctor` says of networks, and of published ports beside another firewall."""
 
 from __future__ import annotations
 
-from darse.networks.checks import open_ports
-from darse.networks.model import PublishedPort, SandboxRecord
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
+from unittest import mock
+
+from darse.core.config import EngineConfig
+from darse.core.state import State
+from darse.engine.engine import SCHEMAS
+from darse.networks.checks import examine, open_ports
+from darse.networks.drivers import BridgeDriver
+from darse.networks.model import NetworkRecord, PublishedPort, SandboxRecord
+from darse.networks.store import NetworkStore
 
 
 def sandbox(name: str, *ports: PublishedPort) -> SandboxRecord:
@@ -25,3 +36,22 @@ def test_ports_that_other_machines_reach_are_named_by_container() -> None:
 
 def test_where_there_is_no_other_firewall_nothing_is_said() -> None:
     assert open_ports([sandbox("web", port("", 8080))], "", "inet darse-user") == []
+
+
+async def test_the_kernel_is_asked_of_each_network_beside_the_event_loop(tmp_path: Path) -> None:
+    state = State(tmp_path / "state.sqlite", SCHEMAS)
+    store = NetworkStore(state)
+    for name in ("one", "two"):
+        store.save(NetworkRecord(id=name, name=name, driver="bridge", created_ns=1, bridge=f"br-{name}"))
+    threads: set[int] = set()
+
+    def look(record: NetworkRecord) -> str:
+        threads.add(threading.get_ident())
+        return "down" if record.name == "two" else ""
+
+    bridges = mock.Mock(exists=look, what_is_wrong=look, programs=SimpleNamespace(refused=""))
+    found = await examine(EngineConfig(), store, cast(BridgeDriver, bridges), None)
+    assert [one.found for one in found] == ["bridge br-two is down", "none between networks, and no published ports"]
+    assert threads
+    assert threading.get_ident() not in threads
+    state.close()

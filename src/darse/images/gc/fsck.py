@@ -12,7 +12,7 @@ leaves it as it is.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 import msgspec
@@ -68,13 +68,13 @@ class StoreCheck:
         """
         findings = problems = 0
         # As it was at the beginning: repairs remove some.
-        layers, documents = self._layers.sizes(), self._content.digests()
+        layers, (documents, size) = self._layers.sizes(), await executors.storage.run(self._measure_documents)
         looked_at = CheckMessage(
             doing="done",
             images=len(self._images),
-            documents=len(documents),
+            documents=documents,
             layers=len(layers),
-            bytes=sum(layers.values()) + sum(map(self._content.size, documents)),
+            bytes=sum(layers.values()) + size,
         )
         async with self._gc.lease() as lease:
             async for message in self._check_all(list(containers), lease, repair=repair):
@@ -83,6 +83,11 @@ class StoreCheck:
                 problems += message.finding != "" and not message.repaired and message.level == "problem"
         yield msgspec.structs.replace(looked_at, findings=findings, problems=problems)
 
+    def _measure_documents(self) -> tuple[int, int]:
+        """How many documents there are, and their bytes. Blocks."""
+        documents = self._content.digests()
+        return len(documents), sum(map(self._content.size, documents))
+
     async def _check_all(self, containers: list[str], lease: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
         unsynced = self._layers.sync.unsynced()
         if unsynced:
@@ -90,27 +95,28 @@ class StoreCheck:
             await self._layers.sync.sync_now()
             for chain_id in self._layers.sync.unsynced():
                 yield _problem(f"layer {chain_id}", "it cannot be synced to the disk", "see the engine's log")
-        for message in self._check_database():
+        async for message in self._check_database():
             yield message
         async for message in self._check_images(repair=repair):
             yield message
         async for message in self._check_documents(lease, repair=repair):
             yield message
-        for message in self._check_leftovers(lease, repair=repair):
+        async for message in self._check_leftovers(lease, repair=repair):
             yield message
         async for message in self._check_layers(lease, repair=repair):
             yield message
-        for message in self._check_containers(containers):
+        async for message in self._check_containers(containers):
             yield message
 
     # The database
 
-    def _check_database(self) -> Iterator[CheckMessage]:
+    async def _check_database(self) -> AsyncIterator[CheckMessage]:
         yield CheckMessage(doing="database")
-        for (text,) in self._state.rows("PRAGMA integrity_check"):
+        integrity, foreign_keys = await self._state.rows_beside("PRAGMA integrity_check", "PRAGMA foreign_key_check")
+        for (text,) in integrity:
             if text != "ok":
                 yield _problem("database", str(text), REBUILD)
-        for table, *_ in self._state.rows("PRAGMA foreign_key_check"):
+        for table, *_ in foreign_keys:
             yield _problem("database", f"a row of {table} refers to what is not there", REBUILD)
 
     async def _check_images(self, *, repair: bool) -> AsyncIterator[CheckMessage]:
@@ -139,7 +145,7 @@ class StoreCheck:
 
     async def _check_documents(self, lease: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
         made = {image.manifest.digest: image for image in self._images}
-        present = set(self._content.digests())
+        present = set(await executors.storage.run(self._content.digests))
         needed = await self._gc.needed_documents()
         required = self._required()
         yield CheckMessage(doing="documents", total=len(present))
@@ -194,14 +200,14 @@ class StoreCheck:
 
     # What nothing refers to
 
-    def _check_leftovers(self, lease: Lease, *, repair: bool) -> Iterator[CheckMessage]:
-        for path in self._layers.orphans():
+    async def _check_leftovers(self, lease: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
+        for path in await self._layers.lasting_orphans():
             yield _note(f"directory {path}", "it is no layer", "the next start moves it aside")
         needed = self._gc.needed_layers()
         for chain_id in self._layers.sizes():
             if chain_id not in needed and self._gc.is_only_lease(lease):
                 yield _note(f"layer {chain_id}", "nothing needs it", "it goes with the next removal")
-        for digest, size in self._content.ingests.sizes().items():
+        for digest, size in (await executors.storage.run(self._content.ingests.sizes)).items():
             yield CheckMessage(doing=f"partial download {digest}, {size} bytes: the next pull goes on with it")
 
     # Layers
@@ -311,7 +317,7 @@ class StoreCheck:
         chains = [mounted.chain_of(container_id, image_id) for image_id in mounted.images_of(container_id)]
         return [chain_id for chain in [self._snapshots.chain_of(container_id), *chains] for chain_id in chain]
 
-    def _check_containers(self, containers: list[str]) -> Iterator[CheckMessage]:
+    async def _check_containers(self, containers: list[str]) -> AsyncIterator[CheckMessage]:
         yield CheckMessage(doing="containers", total=len(containers))
         for container_id in containers:
             try:
@@ -319,16 +325,19 @@ class StoreCheck:
             except NotFound:
                 yield _problem(f"container {container_id}", "it has no writable layer", "remove it")
                 continue
-            for path in (overlay.upper, overlay.work):
-                if not Path(path).is_dir():
-                    yield _problem(f"container {container_id}", f"{path} is missing", "remove it")
+            for path in await executors.storage.run(_missing, (overlay.upper, overlay.work)):
+                yield _problem(f"container {container_id}", f"{path} is missing", "remove it")
             for chain_id in self._chains_of(container_id):
                 if not self._layers.exists(chain_id):
                     yield _problem(
                         f"container {container_id}", f"layer {chain_id} is missing", "see the layer, or remove it"
                     )
-        for container_id in self._snapshots.orphans(containers):
+        for container_id in await self._snapshots.orphans(containers):
             yield _note(f"writable layer {container_id}", "it is no container's", "the next start moves it aside")
+
+
+def _missing(directories: Iterable[str]) -> list[str]:
+    return [path for path in directories if not Path(path).is_dir()]
 
 
 def _is_whole(path: Path, digest: str) -> bool:

@@ -197,9 +197,23 @@ class LayerStore:
         return [str(chain_id) for (chain_id,) in rows]
 
     def orphans(self) -> list[Path]:
-        """The directories that are no layer."""
+        """The directories that are no layer. Blocks."""
+        return self._without_record(self._directory.iterdir())
+
+    async def lasting_orphans(self) -> list[Path]:
+        """The directories that are no layer, and are not just made one, or removed."""
+        found = self._without_record(await executors.storage.run(self._paths))
+        if not found:
+            return []
+        async with self.locked(f"sha256:{path.name}" for path in found):
+            return self._without_record(set(found).intersection(await executors.storage.run(self._paths)))
+
+    def _paths(self) -> list[Path]:
+        return list(self._directory.iterdir())
+
+    def _without_record(self, paths: Iterable[Path]) -> list[Path]:
         known = {self._name(chain_id) for (chain_id,) in self._state.rows("SELECT chain_id FROM layers")}
-        return [path for path in self._directory.iterdir() if path.name not in known]
+        return sorted(path for path in paths if path.name not in known)
 
     def exists(self, chain_id: str) -> bool:
         """Whether the layer is here, complete."""

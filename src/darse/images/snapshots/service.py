@@ -6,12 +6,13 @@ The row of a snapshot lists the layers, so a container can start again without t
 from __future__ import annotations
 
 import itertools
+import os
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import msgspec
 
-from darse.core import trace
+from darse.core import executors, trace
 from darse.core.errors import NotFound, SystemFault
 from darse.core.executors import Executor
 from darse.core.state import REBUILD, Schema, State
@@ -141,10 +142,10 @@ class SnapshotService:
             return chain
         raise SystemFault(f"the record of the writable layer of container {container_id} is damaged: {REBUILD}")
 
-    def orphans(self, containers: Iterable[str]) -> list[str]:
+    async def orphans(self, containers: Iterable[str]) -> list[str]:
         """The ids of the snapshots, rows or directories, that belong to none of `containers`."""
-        found = {str(row[0]) for row in self._state.rows("SELECT container_id FROM snapshots")}
-        found.update(path.name for path in self._directory.iterdir())
+        found = set(await executors.storage.run(os.listdir, self._directory))
+        found.update(str(row[0]) for row in self._state.rows("SELECT container_id FROM snapshots"))
         return sorted(found.difference(containers))
 
     async def changes(self, container_id: str) -> AsyncIterator[list[Change]]:
