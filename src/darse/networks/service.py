@@ -81,10 +81,8 @@ class NetworkService:
         id_maps: IdMaps | None = None,
     ) -> None:
         """`running` knows the containers that run; `id_maps` are those of their user namespaces, but the host's."""
-        self._config = config
-        self._state = state
-        self._events = events
-        self._running = running
+        self._config, self._running = config, running
+        self._state, self._events = state, events
         self.store = NetworkStore(state)
         self._bridges = BridgeDriver(config)
         sublinks = [
