@@ -98,6 +98,7 @@ async def test_a_container_of_which_others_do_not_hear_is_connected_and_disconne
         calls = ("leave", "delete_endpoint", "program_external_connectivity", "revoke_external_connectivity")
         networks._drivers["fake"] = SimpleNamespace(
             addressed=True,
+            hardware_addresses=True,
             keeps_outside=False,
             publishes=False,
             close=lambda: None,
