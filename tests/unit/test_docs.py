@@ -10,6 +10,7 @@ import importlib.util
 import re
 import shlex
 import subprocess
+import tomllib
 from collections.abc import Iterator
 from types import ModuleType
 
@@ -143,3 +144,17 @@ def test_the_hints_of_make_run_work_afterwards() -> None:
     assert more is not None
     assert (explain[0], explain[1]) == ("explain", run[run.index("--name") + 1])
     assert not problem_of(explain, whole=True) + problem_of(more, whole=True)
+
+
+def test_the_map_of_the_sources_has_every_entry_in_the_order_of_the_layers() -> None:
+    table = _PAGES["CONTRIBUTING.md"].partition("## A map of the sources")[2].partition("\n##")[0]
+    rows = [line.split("|")[1] for line in table.splitlines() if line.startswith("| `")]
+    shown = [name.removesuffix("/").removesuffix(".py") for row in rows for name in re.findall(r"`([^`]+)`", row)]
+    package = REPOSITORY / "src/darse"
+    entries = [path for path in package.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()]
+    assert sorted(shown) == sorted(path.stem for path in entries if path.stem != "__init__")
+    contracts = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    layers = next(one for one in contracts if one["containers"] == ["darse"])["layers"]
+    level = {name: number for number, layer in enumerate(layers) for name in layer.split(" | ")}
+    order = [level[name] for name in shown if name in level]
+    assert order == sorted(order)
