@@ -32,17 +32,17 @@ class TLSFiles(msgspec.Struct, frozen=True):
     server_name: str = ""
     verify: bool = True
 
-    def dependencies(self) -> ssl.SSLContext:
+    def context(self) -> ssl.SSLContext:
         """Read the files. Raises OSError, which ssl.SSLError is one of."""
-        dependencies = ssl.create_default_context(cafile=self.ca or None)
+        context = ssl.create_default_context(cafile=self.ca or None)
         # As for registries (darse.distribution.hosts): private authorities often have no key usage.
-        dependencies.verify_flags &= ~ssl.VERIFY_X509_STRICT
+        context.verify_flags &= ~ssl.VERIFY_X509_STRICT
         if not self.verify:
-            dependencies.check_hostname = False
-            dependencies.verify_mode = ssl.CERT_NONE
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
         if self.certificate:
-            dependencies.load_cert_chain(self.certificate, self.key or None)
-        return dependencies
+            context.load_cert_chain(self.certificate, self.key or None)
+        return context
 
 
 def split(text: str) -> SplitResult | None:

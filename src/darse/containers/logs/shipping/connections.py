@@ -94,8 +94,8 @@ class StreamConnection:
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _SILENCE_SECONDS)
             self._descriptor.listen(self._on_readable)
             if self._tls_files is not None:
-                dependencies = await executors.storage.run(self._tls_files.dependencies)
-                self._tls = _TLS(dependencies, self._tls_files.server_name or self.address.host)
+                context = await executors.storage.run(self._tls_files.context)
+                self._tls = _TLS(context, self._tls_files.server_name or self.address.host)
                 await self._handshake(self._tls)
 
     @property
@@ -280,9 +280,9 @@ class StreamConnection:
 class _TLS:
     """The TLS side of a connection, over bytes that the connection carries."""
 
-    def __init__(self, dependencies: ssl.SSLContext, server_name: str) -> None:
+    def __init__(self, context: ssl.SSLContext, server_name: str) -> None:
         self._in, self._out = ssl.MemoryBIO(), ssl.MemoryBIO()
-        self._object = dependencies.wrap_bio(self._in, self._out, server_hostname=server_name)
+        self._object = context.wrap_bio(self._in, self._out, server_hostname=server_name)
 
     def feed(self, data: bytes) -> None:
         """Take bytes from the other side."""

@@ -87,7 +87,7 @@ class SplunkReceiver:
 
     def _tls(self) -> ssl.SSLContext:
         verify = self._options.get("splunk-insecureskipverify", "false") not in _TRUE
-        return TLSFiles(ca=self._options.get("splunk-capath", ""), verify=verify).dependencies()
+        return TLSFiles(ca=self._options.get("splunk-capath", ""), verify=verify).context()
 
     @property
     def delivered(self) -> int:
