@@ -1,4 +1,4 @@
-"""What every room stands on: errors, events, state, locks, ids, times, filters, configuration.
+"""What every other part of the engine uses: errors, events, state, locks, ids, times, filters, configuration.
 
 It imports nothing else of darse.
 """

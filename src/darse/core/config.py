@@ -1,6 +1,6 @@
 """The engine's configuration: what the flags and `daemon.json` come down to.
 
-Both are read in `darse.engine.configuration.command_line`; here is the result, frozen, with the names that other rooms
+Both are read in `darse.engine.configuration.command_line`; here is the result, frozen, with the names that others
 derive from it.
 """
 
@@ -199,7 +199,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     def reload(self, newer: EngineConfig) -> dict[str, Any]:
         """Take over the reloadable settings of `newer`; return those that changed.
 
-        Every room holds this object, so it changes in place, between two turns of the event loop.
+        Every service holds this object, so it changes in place, between two turns of the event loop.
         """
         changed = {}
         for name, value in newer.reloadable().items():

@@ -13,7 +13,7 @@
         └── Exhausted        the host has no more of something: space, inodes, descriptors, memory
             └── NoSpace
 
-The names follow moby's errdefs. A room may derive a class that says more; which HTTP status each has is the API's
+The names follow moby's errdefs. A package may derive a class that says more; which HTTP status each has is the API's
 business (`darse.api.errors`).
 """
 

@@ -1,6 +1,6 @@
 """Which containers use which images, volumes and networks: one table, asked before anything is removed.
 
-A *reference* is a container's use of an object, by the object's kind and key. The containers room writes a container's
+A *reference* is a container's use of an object, by the object's kind and key. `darse.containers` writes a container's
 references in the transaction that writes its record, and whether it runs with its state; so no answer is older or newer
 than the records. The start compares them with the records, and so does `system check`.
 """

@@ -5,8 +5,8 @@ inline; nothing awaits inside one. Memory follows the rows: it changes when the 
 when it fails. A transaction survives the engine, however that ends; `flush` waits until it survives the power going
 out, too. The API answers after a flush, and what rows no longer name is deleted after one.
 
-Each room owns its tables and lists the steps that build them as `Schema(room, steps)`. A step that has shipped
-never changes; a new one is appended. The number of steps applied is kept per room.
+Each package owns its tables and lists the steps that build them as `Schema(package, steps)`. A step that has shipped
+never changes; a new one is appended. The number of steps applied is kept for each.
 
 A row that cannot be decoded, or whose document is of a newer engine (see `darse.core.documents`), keeps only itself
 down: `decoded` passes over it and remembers it, and nothing of the object that it describes is removed. A database that
@@ -42,9 +42,9 @@ _log = logging.getLogger("darse.state")
 
 
 class Schema(msgspec.Struct, frozen=True):
-    """The tables of one room: SQL scripts, each applied once, in order."""
+    """The tables of one package: SQL scripts, each applied once, in order."""
 
-    room: str
+    package: str
     steps: Sequence[str]
 
 
@@ -59,7 +59,7 @@ class State:
     """The database. `transaction()` to change it, `rows()`/`row()` to read it."""
 
     def __init__(self, path: Path, schemas: Iterable[Schema], *, on_new: Callable[[], None] = lambda: None) -> None:
-        """Open or create the database at `path` and bring every room's tables up to date.
+        """Open or create the database at `path` and bring the tables of all packages up to date.
 
         `on_new` is called before a database is begun: there is no file, or nothing in it. What it raises is raised.
         Raises SystemFault when the file cannot be used, or was written by a newer engine.
@@ -293,11 +293,11 @@ class State:
             "CREATE TABLE IF NOT EXISTS schema_steps (room TEXT PRIMARY KEY, steps INTEGER NOT NULL)"
         )
         for schema in schemas:
-            found = self.row("SELECT steps FROM schema_steps WHERE room = ?", (schema.room,))
+            found = self.row("SELECT steps FROM schema_steps WHERE room = ?", (schema.package,))
             applied = found[0] if found else 0
             if applied > len(schema.steps):
                 raise SystemFault(
-                    f"the state of {schema.room!r} was written by a newer darsed "
+                    f"the state of {schema.package!r} was written by a newer darsed "
                     f"(step {applied}, this one knows {len(schema.steps)}): upgrade darse"
                 )
             for number in range(applied, len(schema.steps)):
@@ -307,7 +307,7 @@ class State:
                     connection.execute(
                         "INSERT INTO schema_steps VALUES (?, ?) "
                         "ON CONFLICT (room) DO UPDATE SET steps = excluded.steps",
-                        (schema.room, number + 1),
+                        (schema.package, number + 1),
                     )
 
 

@@ -27,7 +27,7 @@ _TRIGGER = """
         INSERT OR IGNORE INTO unfinished VALUES ('{table}', OLD.{key});
     END;
 """
-# To be applied after the rooms' own: a step of theirs that makes one of these tables anew has to make its trigger, too.
+# To be applied after all others: a step of theirs that makes one of these tables again has to make its trigger, too.
 SCHEMA = Schema("unfinished", (_TABLES + "".join(_TRIGGER.format(table=one, key=KINDS[one]) for one in KINDS),))
 
 

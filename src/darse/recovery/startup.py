@@ -1,4 +1,4 @@
-"""What a start does about data and records that do not belong together: shared by the rooms.
+"""What a start does about data and records that do not belong together: of containers, images, networks, volumes.
 
 The rule: what `Unfinished` notes name is removed, for the engine itself has begun to make or to remove it. What a
 record names is kept. Anything else is an orphan: moved aside, or left where it is while a process uses it. Whatever is

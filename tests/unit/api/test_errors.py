@@ -27,7 +27,7 @@ def test_every_error_of_the_tree_has_a_status() -> None:
     of_the_tree = {kind for kind in _derived(EngineError) if kind.__module__.startswith("darse.")}
     assert {CommandNotFound, NoSpace, TooLarge} < of_the_tree
     assert not [kind for kind in of_the_tree if not any(one in STATUSES for one in kind.__mro__)]
-    assert not [kind for kind in of_the_tree if hasattr(kind, "status")], "rooms know nothing of HTTP"
+    assert not [kind for kind in of_the_tree if hasattr(kind, "status")], "services know nothing of HTTP"
 
 
 @pytest.mark.parametrize(

@@ -113,7 +113,7 @@ class Processes:
 
     @property
     def dependencies(self) -> Dependencies:
-        """The engine's other rooms."""
+        """What containers work with."""
         return self._dependencies
 
     @property
