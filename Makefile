@@ -72,7 +72,7 @@ test-guest: root setup-test  ## system tests in a guest with systemd, cgroup v2 
 	@$(BIN)/python tests/support/guest.py
 
 lint: setup-test ## format, lint, types, layering, language
-	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/python lint/check.py
+	@$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy && $(BIN)/lint-imports && $(BIN)/python lint/check.py && $(BIN)/python lint/commit.py
 
 format:          ## rewrite the sources as `make lint` wants them
 	@$(BIN)/ruff format . && $(BIN)/ruff check --fix .
