@@ -1,4 +1,8 @@
-"""What the API takes of aiohttp is public: a release that changes it fails here, by name, and not at somebody's door.
+"""What darse takes of aiohttp: a release that changes it fails here, by name, and not at somebody's door.
+
+pyproject.toml allows the releases of one minor version, which this was seen with: darse takes more than what is public.
+`darse.aiohttp_server` loads the package by half, from modules whose names are aiohttp's own business. A newer minor
+version is allowed by changing the bounds there, when all of this passes with it.
 
 The API's connections extend aiohttp's `RequestHandler`. A class that extends another may by accident use, or replace,
 what the other keeps to itself; so every private attribute is looked for in the source.
@@ -7,7 +11,12 @@ what the other keeps to itself; so every private attribute is looked for in the 
 from __future__ import annotations
 
 import ast
+import importlib
 import inspect
+import re
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -15,6 +24,9 @@ import pytest
 from darse import aiohttp_server as web
 from darse.api import server
 
+REPOSITORY = Path(__file__).parents[3]
+# What aiohttp has in no public package: name by name.
+NOT_PUBLIC = {"AbstractStreamWriter", "HttpProcessingError", "LineTooLong", "RawRequestMessage"}
 SOURCES = sorted(Path(server.__file__).parent.rglob("*.py"))
 EXTENDED = {
     server.ServerConnection: web.RequestHandler,
@@ -92,3 +104,62 @@ def test_a_server_can_be_given_the_function_that_makes_requests() -> None:
     assert "request_factory" in inspect.signature(web.Server.__init__).parameters
     options = inspect.signature(web.RequestHandler.__init__).parameters
     assert {"max_line_size", "max_field_size", "max_headers", "lingering_time", "auto_decompress"} <= set(options)
+
+
+def test_the_bounds_allow_one_minor_version_of_which_the_tested_one_is() -> None:
+    project = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
+    (bounds,) = (one for one in project["dependencies"] if one.startswith("aiohttp"))
+    found = re.fullmatch(r"aiohttp>=3\.(\d+)\.(\d+),<3\.(\d+)", bounds)
+    assert found is not None, bounds
+    minor, micro, end = map(int, found.groups())
+    assert end == minor + 1
+    (tested,) = re.findall(r"^aiohttp==3\.(\d+)\.(\d+)$", (REPOSITORY / "constraints.txt").read_text(), re.MULTILINE)
+    assert (int(tested[0]), int(tested[1]) >= micro) == (minor, True)
+
+
+def taken() -> list[tuple[str, str]]:
+    """The modules of aiohttp, and what the sources import of them."""
+    return sorted(
+        {
+            (node.module, one.name)
+            for source in (REPOSITORY / "src").rglob("*.py")
+            if b"aiohttp" in source.read_bytes()
+            for node in ast.walk(ast.parse(source.read_text()))
+            if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("aiohttp")
+            for one in node.names
+        }
+    )
+
+
+@pytest.mark.parametrize(("module", "name"), taken())
+def test_what_is_imported_is_there_and_public(module: str, name: str) -> None:
+    found = getattr(importlib.import_module(module), name)
+    public = [getattr(importlib.import_module(one), name, None) for one in ("aiohttp", "aiohttp.web")]
+    assert any(found is one for one in public) != (name in NOT_PUBLIC)
+
+
+_BY_HALF = """
+import sys
+from darse import aiohttp_server
+assert "aiohttp.web_protocol" in sys.modules
+found = [name for name in ("aiohttp.client", "aiohttp.connector", "aiohttp.cookiejar") if name in sys.modules]
+assert not found, f"the server half loads {found}"
+package = sys.modules["aiohttp"]
+try:
+    package.no_such_name
+except AttributeError:
+    pass
+else:
+    raise AssertionError("the package answers for any name")
+import aiohttp, aiohttp.web
+assert aiohttp is package
+assert aiohttp_server.http_client() is package
+assert aiohttp.ClientSession is sys.modules["aiohttp.client"].ClientSession
+assert aiohttp.web.Server is aiohttp_server.Server
+assert aiohttp.__version__[0].isdigit(), aiohttp.__version__
+"""
+
+
+def test_the_package_is_loaded_by_half_and_becomes_whole() -> None:
+    done = subprocess.run([sys.executable, "-c", _BY_HALF], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
