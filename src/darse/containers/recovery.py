@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from darse.containers.dependencies import Dependencies
@@ -12,7 +11,7 @@ from darse.containers.layout import DIRECTORY_MODE
 from darse.containers.lifecycle.service import Lifecycle
 from darse.containers.lifecycle.transient import TransientContainers
 from darse.containers.logs.shipping.service import Shipping
-from darse.containers.model import Container, Status
+from darse.containers.model import Status
 from darse.core import executors
 from darse.core.errors import EngineError
 from darse.core.exhaustion import reason
@@ -31,16 +30,13 @@ class ContainerRecovery:
         execs: ExecService,
         shipping: Shipping,
         transient: TransientContainers,
-        auto_remove: Callable[[Container], Awaitable[None]],
     ) -> None:
-        """`auto_remove` removes a container that asked for it."""
         self._dependencies = dependencies
         self._store = dependencies.store
         self._lifecycle = lifecycle
         self._execs = execs
         self._shipping = shipping
         self._transient = transient
-        self._auto_remove = auto_remove
         #: Exit codes of containers that ended and went before anybody could wait for them in this engine.
         self.unwatched_ends: dict[str, int] = {}
 
@@ -158,7 +154,7 @@ class ContainerRecovery:
         for container in self._store:
             if container.record.host.AutoRemove and container.state.status is Status.EXITED:
                 self.unwatched_ends[container.id] = container.state.exit_code
-                await self._auto_remove(container)
+                await self._lifecycle.removal.remove_ended(container)
 
 
 def _is_empty(directory: Path) -> bool:

@@ -20,7 +20,6 @@ from darse.containers.health.monitor import HealthMonitor
 from darse.containers.lifecycle.create import Creation, check_name
 from darse.containers.lifecycle.hidden import HiddenContainers
 from darse.containers.lifecycle.oom import OutOfMemory
-from darse.containers.lifecycle.remove import Removal
 from darse.containers.lifecycle.service import Lifecycle
 from darse.containers.lifecycle.transient import TransientContainers
 from darse.containers.listing import ContainerListing
@@ -60,9 +59,9 @@ class ContainerService:
         self.execs = ExecService(dependencies, self._links)
         self.archives = Archives(dependencies)
         self.commits = Commits(dependencies)
-        self.lifecycle = Lifecycle(dependencies, self._links, self._auto_remove)
+        self.lifecycle = Lifecycle(dependencies, self._links, self.execs)
         self._control = self.lifecycle.control
-        self._removal = Removal(dependencies, self.lifecycle, self.execs)
+        self._removal = self.lifecycle.removal
         self._endpoints = Endpoints(dependencies, self.lifecycle.etc_files)
         self.listing = ContainerListing(dependencies, self._endpoints, self._links, self.execs)
         self.streams = AttachService(dependencies, self.lifecycle.hubs)
@@ -74,18 +73,12 @@ class ContainerService:
         self._shipping = Shipping(dependencies, self._rotation, unsent)
         self.transient = TransientContainers(dependencies)
         self.hidden = HiddenContainers(dependencies, self._creation, self.lifecycle, self._removal)
-        self.recovery = ContainerRecovery(
-            dependencies, self.lifecycle, self.execs, self._shipping, self.transient, self._auto_remove
-        )
+        self.recovery = ContainerRecovery(dependencies, self.lifecycle, self.execs, self._shipping, self.transient)
         self.observation = Observation(dependencies, self.lifecycle.updates)
         dependencies.listeners.add(self.health)
         dependencies.listeners.add(self._shipping)
         dependencies.listeners.add(self._rotation)
         dependencies.listeners.add(OutOfMemory(dependencies))
-
-    async def _auto_remove(self, container: Container) -> None:
-        with contextlib.suppress(Conflict):  # somebody has started it again
-            await self._removal.remove_stopped(container, volumes=True)
 
     # Life
 
@@ -120,7 +113,7 @@ class ContainerService:
             raise
         except Exception:
             if container.record.host.AutoRemove and not container.state.active:
-                await self._auto_remove(container)
+                await self._removal.remove_ended(container)
             raise
 
     async def stop(self, reference: str, seconds: int | None, signal: str | None) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
+from typing import TYPE_CHECKING
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.exec.service import ExecService
-from darse.containers.lifecycle.service import Lifecycle
 from darse.containers.model import Container, Purpose, Status
 from darse.core import executors
 from darse.core.errors import Conflict, EngineError
 from darse.core.filters import Filters
 from darse.wire.containers import ContainersPruned
+
+if TYPE_CHECKING:
+    from darse.containers.lifecycle.service import Lifecycle
 
 
 class Removal:
@@ -76,6 +80,11 @@ class Removal:
                 await dependencies.images.remove_snapshot(container.id)
                 await executors.storage.run(dependencies.files.of(container.id).remove)
                 await dependencies.volumes.delete_volume_data(discarded)
+
+    async def remove_ended(self, container: Container) -> None:
+        """Remove a container that asked for its removal, with its anonymous volumes; not if it runs again."""
+        with contextlib.suppress(Conflict):  # somebody has started it
+            await self.remove_stopped(container, volumes=True)
 
     async def prune(self, filters: Filters) -> ContainersPruned:
         """Remove every container that does not run and matches."""

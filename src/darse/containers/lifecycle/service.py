@@ -10,12 +10,14 @@ import asyncio
 import contextlib
 import functools
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 
 from darse.containers.dependencies import Dependencies
+from darse.containers.exec.service import ExecService
 from darse.containers.health.policy import first_health
 from darse.containers.lifecycle.control import Control
+from darse.containers.lifecycle.remove import Removal
 from darse.containers.lifecycle.restart import RestartManager, restarts_with_engine
 from darse.containers.lifecycle.start import ContainerStart
 from darse.containers.lifecycle.teardown import Teardown
@@ -43,12 +45,8 @@ _END_SECONDS = 2.0
 class Lifecycle:
     """The running side of containers."""
 
-    def __init__(
-        self, dependencies: Dependencies, links: Links, on_auto_remove: Callable[[Container], Awaitable[None]]
-    ) -> None:
-        """`on_auto_remove` is called after the end of a container that asked for its removal."""
+    def __init__(self, dependencies: Dependencies, links: Links, execs: ExecService) -> None:
         self._dependencies = dependencies
-        self._on_auto_remove = on_auto_remove
         self.hubs = ConsoleHubs(dependencies)
         self._teardown = Teardown(dependencies)
         self.etc_files = etc_files = EtcFiles(dependencies, links)
@@ -61,6 +59,7 @@ class Lifecycle:
         self._restarts = RestartManager(self._start_again)
         self.control = Control(dependencies, self._restarts)
         self.updates = ContainerUpdates(dependencies)
+        self.removal = Removal(dependencies, self, execs)
 
     def container_removed(self, container: Container) -> None:
         """The container is removed: nobody will hear of it any more."""
@@ -192,7 +191,7 @@ class Lifecycle:
         """Remove a container that asked for it; when the host has run out of something, try again until it is gone."""
         while not self._closing.is_set():
             try:
-                await self._on_auto_remove(container)
+                await self.removal.remove_ended(container)
             except Exhausted as error:
                 self._dependencies.log.warning("container %s is not removed yet: %s", container.id[:12], error)
                 container.resolve_removal_waits()  # its client has the exit status, and needs no more
