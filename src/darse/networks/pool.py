@@ -18,6 +18,7 @@ import secrets
 import socket
 from collections import deque
 from collections.abc import Callable
+from typing import Protocol
 
 import msgspec
 
@@ -59,18 +60,25 @@ class Statistics(msgspec.Struct):
     prepared: int = 0
 
 
-class NetnsPool:
-    """A few prepared namespaces, refilled in the background.
+class PreparedLinks(Protocol):
+    """The links of prepared namespaces, on the default bridge. Every method raises OSError and Conflict."""
 
-    `connect` gives a new namespace its link on the default bridge and returns the link's name; it is called in
-    `thread`, and None when there is no default bridge. With `maps` each belongs to a user namespace of its own.
-    """
+    def plug(self, netns: Netns) -> str:
+        """Give a new namespace its link, and return the link's name. Called in the pool's thread."""
+        ...
+
+    def plug_again(self, link: str) -> None:
+        """Have a link on the bridge once more, which may have been deleted since."""
+        ...
+
+
+class NetnsPool:
+    """A few prepared namespaces, refilled in the background; with `maps` each is of a user namespace of its own."""
 
     def __init__(self, thread: NetnsThread, maps: IdMaps | None = None) -> None:
         self._thread = thread
         self._maps = maps
-        self._connect: Callable[[Netns], str] | None = None
-        self._plug_again: Callable[[str], object] | None = None
+        self._links: PreparedLinks | None = None
         self._ready: deque[Prepared] = deque()
         self._refill_needed = asyncio.Event()
         self._on_demand = 0
@@ -82,15 +90,12 @@ class NetnsPool:
         self._closing = False
         self.statistics = Statistics()
 
-    def start(
-        self, connect: Callable[[Netns], str] | None, plug_again: Callable[[str], object] = lambda _: None
-    ) -> None:
-        """Begin to prepare namespaces; `plug_again` has a prepared link on its bridge once more."""
-        self._connect = connect
-        self._plug_again = plug_again
-        if connect is not None:
+    def start(self, links: PreparedLinks | None) -> None:
+        """Begin to prepare namespaces; `links` is None when there is no default bridge."""
+        self._links = links
+        if links is not None:
             self._refill_needed.set()
-            self._refiller = begin_lasting(self._refill(connect), name="netns pool")
+            self._refiller = begin_lasting(self._refill(links), name="netns pool")
 
     def __len__(self) -> int:
         return len(self._ready)
@@ -111,9 +116,9 @@ class NetnsPool:
             self.statistics.taken += 1
             trace.prepared(prepared.steps)
             return prepared
-        assert self._connect is not None, "there is no default bridge"
-        connect = self._connect
-        return await self._make_on_demand(lambda: self._make(connect, owner))
+        assert self._links is not None, "there is no default bridge"
+        links = self._links
+        return await self._make_on_demand(lambda: self._make(links, owner))
 
     async def _make_on_demand(self, make: Callable[[], Prepared]) -> Prepared:
         """Make one for a start that waits; the pools do not refill meanwhile."""
@@ -130,8 +135,8 @@ class NetnsPool:
 
     def plug_again(self, link: str) -> None:
         """Have a link that was prepared on its bridge, which may have been deleted since. Raises OSError, Conflict."""
-        if self._plug_again is not None:
-            self._plug_again(link)
+        if self._links is not None:
+            self._links.plug_again(link)
 
     def lost(self, link: str) -> bool:
         """Throw away the prepared namespace whose link somebody has deleted; return whether it was one of these."""
@@ -188,15 +193,15 @@ class NetnsPool:
         """Make a namespace with a loopback only. Raises OSError."""
         return await self._thread.obtain(lambda: Prepared(self._thread.make(owner), ""))
 
-    def _make(self, connect: Callable[[Netns], str], owner: Owner | None) -> Prepared:
+    def _make(self, links: PreparedLinks, owner: Owner | None) -> Prepared:
         netns = self._thread.make(owner)
         try:
-            return Prepared(netns, connect(netns))
+            return Prepared(netns, links.plug(netns))
         except BaseException:
             netns.close()
             raise
 
-    async def _refill(self, connect: Callable[[Netns], str]) -> None:
+    async def _refill(self, links: PreparedLinks) -> None:
         while not self._closing:
             await self._refill_needed.wait()
             self._refill_needed.clear()
@@ -204,7 +209,7 @@ class NetnsPool:
                 await self._nobody_waits.wait()
                 try:
                     with trace.begin("prepare", "") as operation:
-                        prepared = await self._thread.run(lambda: self._make(connect, self._maps))
+                        prepared = await self._thread.run(lambda: self._make(links, self._maps))
                     prepared.steps = operation.steps
                     self._ready.append(prepared)
                 except Exception as error:

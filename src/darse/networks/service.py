@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import ipaddress
 import logging
 from collections.abc import Collection, Iterable, Mapping
@@ -66,6 +65,22 @@ __all__ = ["LIST_FILTERS", "PREDEFINED", "PRUNE_FILTERS", "NetworkService"]
 _log = logging.getLogger(__name__)
 # Of addresses that the API tells; a subnet of IPv6 may have more.
 _LARGEST_COUNT = 2**64 - 1
+
+
+class _DefaultBridgeLinks:
+    """See `PreparedLinks`."""
+
+    def __init__(self, bridges: BridgeDriver, record: NetworkRecord) -> None:
+        self._bridges = bridges
+        self._record = record
+
+    def plug(self, netns: Netns) -> str:
+        name = link_name()
+        self._bridges.plug(self._record, netns, PREPARED_INTERFACE, name)
+        return name
+
+    def plug_again(self, link: str) -> None:
+        self._bridges.plug_again(self._record, link)
 
 
 class NetworkService:
@@ -166,16 +181,7 @@ class NetworkService:
         self._names.start()
         self._mapper.start()
         default = self.default_bridge()
-        if default is None:
-            self.pool.start(None)
-        else:
-            plug, plug_again = self._plug_prepared, self._bridges.plug_again
-            self.pool.start(functools.partial(plug, default), functools.partial(plug_again, default))
-
-    def _plug_prepared(self, record: NetworkRecord, netns: Netns) -> str:
-        name = link_name()
-        self._bridges.plug(record, netns, PREPARED_INTERFACE, name)
-        return name
+        self.pool.start(_DefaultBridgeLinks(self._bridges, default) if default is not None else None)
 
     async def examine(self) -> list[Finding]:
         """What `doctor` says of networks."""
