@@ -71,7 +71,7 @@ class QueryOrigin:
 class Exchange:
     """One query on its way, from server to server."""
 
-    __slots__ = ("answer", "id", "loop", "origin", "over_tcp", "packet", "query", "servers", "stop", "timer")
+    __slots__ = ("_attempt", "answer", "id", "loop", "origin", "over_tcp", "packet", "query", "servers", "timer")
 
     def __init__(
         self,
@@ -93,8 +93,7 @@ class Exchange:
         self.over_tcp = over_tcp
         self.id = 0
         self.timer: Timer | None = None
-        #: Ends the attempt that is under way.
-        self.stop: Callable[[], None] | None = None
+        self._attempt: _Datagram | _SharedQuery | _StreamAttempt | None = None
 
     def next(self) -> None:
         """Give up the server that is being asked, and ask the next one."""
@@ -130,6 +129,10 @@ class Exchange:
     def _data(self) -> bytes:
         return self.id.to_bytes(2, "big") + self.packet[2:]
 
+    def begin_attempt(self, attempt: _Datagram | _SharedQuery | _StreamAttempt) -> None:
+        """Have an attempt under way, which is closed when it is over."""
+        self._attempt = attempt
+
     def receive(self, data: bytes) -> bool:
         """Take what may be the server's answer; return whether it was."""
         code = message.answers_to(data, self.id, self.query.question)
@@ -146,9 +149,9 @@ class Exchange:
         if self.timer is not None:
             self.timer.cancel()
             self.timer = None
-        if self.stop is not None:
-            stop, self.stop = self.stop, None
-            stop()
+        if self._attempt is not None:
+            attempt, self._attempt = self._attempt, None
+            attempt.close()
 
     def finish(self, data: bytes) -> None:
         """Answer the client."""
@@ -214,7 +217,7 @@ class _Datagram:
     def __init__(self, exchange: Exchange, family: int, address: tuple[object, ...], data: bytes) -> None:
         self.exchange = exchange
         self.socket = socket.socket(family, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
-        exchange.stop = self.close
+        exchange.begin_attempt(self)
         self.socket.connect(address)
         self.socket.send(data)
         exchange.loop.add(self.socket.fileno(), self._readable)
@@ -256,14 +259,11 @@ class SharedSocket:
         """Send a query, whose id is free. Raises OSError."""
         key = exchange.id, address[0]
         self._asked[key] = exchange
-
-        def stop() -> None:
-            self._drop_query(key)
-
-        exchange.stop = stop
+        exchange.begin_attempt(_SharedQuery(self, key))
         self._socket.sendto(data, address)
 
-    def _drop_query(self, key: tuple[int, object]) -> None:
+    def drop_query(self, key: tuple[int, object]) -> None:
+        """Forget a query; what comes for it later is passed over."""
         self._asked.pop(key, None)
         if not self._asked and self._socket.fileno() >= 0:
             call("connect", self._socket.fileno(), _UNSPECIFIED, len(_UNSPECIFIED))
@@ -301,6 +301,19 @@ class SharedSocket:
         self._socket.close()
 
 
+class _SharedQuery:
+    """A query over a shared socket."""
+
+    __slots__ = ("key", "shared")
+
+    def __init__(self, shared: SharedSocket, key: tuple[int, object]) -> None:
+        self.shared = shared
+        self.key = key
+
+    def close(self) -> None:
+        self.shared.drop_query(self.key)
+
+
 class _StreamAttempt:
     """A query over TCP, on a socket that is made here or one that was handed over."""
 
@@ -324,7 +337,7 @@ class _StreamAttempt:
                 raise OSError(errno.EAGAIN, "all sockets are in use")
             handed_over.remove(found)
             self.socket = found
-        exchange.stop = self.close
+        exchange.begin_attempt(self)
         self.data = len(data).to_bytes(2, "big") + data
         self.received = b""
         error = self.socket.connect_ex(address)

@@ -78,7 +78,7 @@ async def _carried(connection: ServerConnection, make: Callable[[], DoorConnecti
     if transport is None:
         return
     served = make()
-    served.protocol.when_lost = connection.connection_lost
+    served.protocol.carry_on(connection)
     try:
         served.open(transport, connection.take_early())
         with contextlib.suppress(RuntimeError):  # a transport that reads, in some event loops

@@ -37,13 +37,17 @@ class BoundedProtocol(H2Protocol):
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
         self.lost = asyncio.Event()
-        self.when_lost: Callable[[Exception | None], None] | None = None
+        self._former: asyncio.Protocol | None = None
         self._frames: FrameReader | None = None
         self._is_between = False
         """Whether what has come is read in the next turns; meanwhile the transport reads nothing."""
         self._transport: asyncio.Transport | None = None
         self._discarding: asyncio.TimerHandle | None = None
         self._discarded = 0
+
+    def carry_on(self, former: asyncio.Protocol) -> None:
+        """Follow another protocol on its transport: that one's `connection_lost` is called, too."""
+        self._former = former
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin to talk."""
@@ -162,8 +166,8 @@ class BoundedProtocol(H2Protocol):
         if not self.lost.is_set():
             self.lost.set()
             super().connection_lost(exc)
-            if self.when_lost is not None:
-                self.when_lost(exc if isinstance(exc, Exception) else None)
+            if self._former is not None:
+                self._former.connection_lost(exc if isinstance(exc, Exception) else None)
 
 
 class _KeptOpen:
