@@ -39,7 +39,17 @@ def reason(error: OSError) -> str:
 class Roots:
     """The directories that an engine writes to: asked which is full when an error does not say it."""
 
-    watched: ClassVar[tuple[Path, ...]] = ()
+    _watched: ClassVar[tuple[Path, ...]] = ()
+
+    @classmethod
+    def watch(cls, *directories: Path) -> None:
+        """Ask about these from now on. A process has one engine, whose errors come up anywhere."""
+        cls._watched = directories
+
+    @classmethod
+    def watched(cls) -> tuple[Path, ...]:
+        """The directories."""
+        return cls._watched
 
 
 @contextmanager
@@ -140,7 +150,7 @@ def _directory_of(error: OSError) -> Path | None:
 
 def _full_one(named: Path | None) -> Path | None:
     """The directory whose file system is full: the one that is named, or the root that an overlay, say, stands on."""
-    candidates = [*([named] if named is not None else []), *Roots.watched]
+    candidates = [*([named] if named is not None else []), *Roots.watched()]
     for path in candidates:
         try:
             found = os.statvfs(path)

@@ -22,7 +22,7 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
@@ -55,6 +55,14 @@ class Damage(msgspec.Struct, frozen=True):
     remedy: str
 
 
+class DiskReserve(Protocol):
+    """Space put aside on the database's disk."""
+
+    def tend(self) -> None:
+        """Make room for the next attempt, if the disk is full."""
+        ...
+
+
 class State:
     """The database. `transaction()` to change it, `rows()`/`row()` to read it."""
 
@@ -68,7 +76,7 @@ class State:
         # Why a row cannot be decoded, by its table and key.
         self.damaged: dict[tuple[str, str], Damage] = {}
         self._commit_listeners: list[Callable[[], object]] = []
-        self._full_disk_listeners: list[Callable[[], object]] = []
+        self._disk_reserve: DiskReserve | None = None
         self._thread = threading.get_ident()
         self._depth = 0
         self._durable = False
@@ -133,9 +141,8 @@ class State:
             self._refuse_damaged(error)
             if isinstance(error, sqlite3.OperationalError):
                 fault = of_database(error, self.path)
-                if isinstance(fault, NoSpace):
-                    for listener in self._full_disk_listeners:
-                        listener()
+                if isinstance(fault, NoSpace) and self._disk_reserve is not None:
+                    self._disk_reserve.tend()
                 raise fault from error
             raise
         self._depth = 0
@@ -171,9 +178,9 @@ class State:
         """Call `listener` after each transaction that is committed from now on."""
         self._commit_listeners.append(listener)
 
-    def on_full_disk(self, listener: Callable[[], object]) -> None:
-        """Call `listener` whenever a transaction fails for a full disk: it makes room for the next attempt."""
-        self._full_disk_listeners.append(listener)
+    def rely_on(self, reserve: DiskReserve) -> None:
+        """Have a reserve, which is tended when a transaction fails for a full disk."""
+        self._disk_reserve = reserve
 
     async def rows_beside(self, *queries: str) -> list[list[tuple[Any, ...]]]:
         """All rows of queries that take long, read in a thread by a connection of its own: of what is committed."""

@@ -103,11 +103,10 @@ class Engine:
         config.make_roots()
         database = config.data_root / DATABASE
         self.reserves = Reserves(config.data_root, config.exec_root, database)
-        Roots.watched = (config.data_root, config.exec_root)
+        Roots.watch(config.data_root, config.exec_root)
         self.reserves.tend()
         self.state = open_state(config)
-        self.reserves.database = self.state
-        self.state.on_full_disk(self.reserves.tend)
+        self.reserves.serve(self.state)
         self.recovery = Recovery(config.data_root, self.state)
         self._records = RecordFiles(config.data_root, self.state)
         self._backup = Backup(self.state.path)

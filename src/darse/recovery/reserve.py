@@ -149,8 +149,7 @@ class Reserves:
 
     def __init__(self, data_root: Path, exec_root: Path, database: Path) -> None:
         self._path = database
-        # Set by the engine when it is open.
-        self.database: State | None = None
+        self._database: State | None = None
         self._reserves = (Reserve(data_root, DATA_BYTES), Reserve(exec_root, EXEC_BYTES))
         self._timer: asyncio.TimerHandle | None = None
 
@@ -161,14 +160,19 @@ class Reserves:
             reserve.tend()
         # What was given up is for the log first.
         preallocate_log(self._path)
-        if self.database is not None:
+        if self._database is not None:
             try:
-                self.database.keep_pages(_PAGES)
+                self._database.keep_pages(_PAGES)
             except EngineError as error:
                 _log.debug("no pages for the database: %s", error)
 
+    def serve(self, database: State) -> None:
+        """See to the pages of the database, which is open, and to what it lacks when the disk is full."""
+        self._database = database
+        database.rely_on(self)
+
     def open(self) -> None:
-        """The database is open: tend from now on."""
+        """Tend from now on."""
         preallocate_index(self._path)
         self._tend_on()
 

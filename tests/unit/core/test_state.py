@@ -70,6 +70,22 @@ def test_a_full_disk_is_told_in_words_and_changes_nothing(state, tmp_path):
     assert _names(state) == ["small"]
 
 
+def test_a_full_disk_has_the_reserve_tended(state):
+    tended = []
+
+    class Reserve:
+        def tend(self):
+            assert not state.in_transaction
+            tended.append(self)
+
+    reserve = Reserve()
+    state.rely_on(reserve)
+    _fill(state)
+    with pytest.raises(NoSpace):
+        _add(state, "x" * 20_000)
+    assert tended == [reserve]
+
+
 def test_a_commit_that_fails_is_rolled_back(tmp_path):
     # A deferred constraint is one way to have COMMIT itself fail, and SQLite leaves the transaction open then.
     schema = Schema(
