@@ -3,7 +3,8 @@
     names      no word of lint/words.py in the name of a module, class, function or flag
     texts      no phrase of lint/words.py in messages, help and documentation
     classes    no two public classes with one name
-    callbacks  no lambda assigned to an attribute: a reader who looks for a method finds it in its class
+    callbacks  no lambda assigned to an attribute, and no method to one of another object: a reader who looks for a
+               method finds it in its class
     functions  none longer than 60 lines
     folders    none with more than 25 modules directly inside
     circles    no modules that import each other, directly or through others, while they are loaded
@@ -23,7 +24,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeGuard
 
 from words import DOC_PHRASES, FORMER_FLAGS, NAMES, PHRASES
 
@@ -34,6 +35,7 @@ MOST_MODULES = 25
 CHECKS = ("names", "texts", "classes", "callbacks", "functions", "folders", "circles")
 # The functions that declare flags of the command, and of the engine; their first argument is the flag's name.
 _FLAG_MAKERS = {"Flag", "Option", "choice", "duration", "integer", "listing", "string", "switch"}
+_OWN = ("self", "cls")
 _WORD = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[0-9]+")
 
 
@@ -95,6 +97,7 @@ def violations(root: Path) -> Iterator[Violation]:
     """Everything that is refused below a project's root."""
     package = root / "src" / "darse"
     classes: dict[str, list[str]] = {}
+    methods = method_names(package)
     for path in written(package):
         place = str(path.relative_to(root))
         source = path.read_text(encoding="utf-8")
@@ -103,7 +106,7 @@ def violations(root: Path) -> Iterator[Violation]:
         yield from _names(tree, place)
         yield from _texts(tree, place)
         yield from _functions(tree, place)
-        yield from _callbacks(tree, place)
+        yield from _callbacks(tree, place, methods)
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 classes.setdefault(node.name, []).append(f"{place}:{node.lineno}")
@@ -251,13 +254,46 @@ def _texts(tree: ast.Module, place: str) -> Iterator[Violation]:
             yield from check_text(node.value, place, node.lineno, is_page=False)
 
 
-def _callbacks(tree: ast.Module, place: str) -> Iterator[Violation]:
+def method_names(package: Path) -> set[str]:
+    """The names that mean a method wherever they follow a dot: no class has a property or another attribute of them."""
+    methods: set[str] = set()
+    others: set[str] = set()
+    for path in written(package):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.ClassDef):
+                for child in node.body:
+                    if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):
+                        is_read = any(ast.unparse(one).endswith("property") for one in child.decorator_list)
+                        (others if is_read else methods).add(child.name)
+                    else:
+                        others.update(target.id for target in _targets(child) if isinstance(target, ast.Name))
+            elif isinstance(node, ast.Assign | ast.AnnAssign):
+                others.update(target.attr for target in _targets(node) if _is_own(target))
+    return methods - others
+
+
+def _targets(node: ast.stmt) -> list[ast.expr]:
+    if isinstance(node, ast.Assign):
+        return node.targets
+    return [node.target] if isinstance(node, ast.AnnAssign) else []
+
+
+def _is_own(target: ast.expr) -> TypeGuard[ast.Attribute]:
+    """Whether this is an attribute of the object at hand."""
+    return isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id in _OWN
+
+
+def _callbacks(tree: ast.Module, place: str, methods: set[str]) -> Iterator[Violation]:
     for node in ast.walk(tree):
-        if not isinstance(node, ast.Assign | ast.AnnAssign) or not isinstance(node.value, ast.Lambda):
+        if not isinstance(node, ast.Assign | ast.AnnAssign):
             continue
-        for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
+        value = node.value
+        is_method = isinstance(value, ast.Attribute) and value.attr in methods
+        for target in _targets(node):
             # A module's `__getattr__` is one by its name (PEP 562).
-            if isinstance(target, ast.Attribute) and not target.attr.startswith("__"):
+            if not isinstance(target, ast.Attribute) or target.attr.startswith("__"):
+                continue
+            if isinstance(value, ast.Lambda) or (is_method and not _is_own(target)):
                 yield Violation(
                     "callbacks", ast.unparse(target), f"{place}:{node.lineno}", "pass an object, or a method"
                 )

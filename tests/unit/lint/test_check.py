@@ -14,6 +14,8 @@ from tests.support.engine import REPOSITORY
 PROGRAM = REPOSITORY / "lint" / "check.py"
 LONG = "def long():\n" + "    pass\n" * 60
 
+ENDING = "class A:\n    def end(self): ...\n"
+
 
 @pytest.fixture(scope="module")
 def check() -> ModuleType:
@@ -47,6 +49,8 @@ def entries(check: ModuleType, root: Path, files: dict[str, str]) -> list[str]:
         ("a.py", 'raise ValueError("a name is wanted")', "texts: is wanted: a name is wanted"),
         ("a.py", 'print(f"{1}: for  want\\nof it")', "texts: for want of: : for want of it"),
         ("a.py", "class A:\n    def __init__(self): self.b = lambda _: []", "callbacks: self.b"),
+        ("a.py", f"{ENDING}def join(a, b): b.stop = a.end", "callbacks: b.stop"),
+        ("a.py", f"{ENDING}    def join(self): self.b.stop = self.end", "callbacks: self.b.stop"),
         ("a.py", LONG, "functions: long"),
         ("a.py", "class A:\n" + "".join(f"    {line}\n" for line in LONG.splitlines()), "functions: A.long"),
     ],
@@ -63,6 +67,9 @@ def test_what_is_refused(check: ModuleType, tmp_path: Path, name: str, source: s
         'Option("cgroup-favor-moves", "flag")',
         LONG.replace("    pass\n", "", 1),
         "class _Private: ...",
+        f"{ENDING}    def __init__(self, a): self.stop = a.end",
+        f"{ENDING}class B:\n    end: int\ndef join(a, b): b.stop = a.end",
+        "class A:\n    @property\n    def end(self): ...\ndef join(a, b): b.stop = a.end",
     ],
 )
 def test_what_is_not(check: ModuleType, tmp_path: Path, source: str) -> None:
