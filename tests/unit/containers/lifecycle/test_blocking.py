@@ -54,6 +54,7 @@ async def test_directories_of_a_new_container_are_made_in_a_thread(tmp_path: Pat
         record = web.record
         await room.service.remove_container("web", force=False, volumes=False)
         data = room.dependencies.config.data_root
+        (data / "snapshots").mkdir(exist_ok=True)
         with on_this_thread(data) as seen:
             made = await room.service.hidden.create(record, image)
         assert seen == []
