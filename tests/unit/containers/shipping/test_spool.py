@@ -1,5 +1,6 @@
 """Messages of a log, and places in it."""
 
+import asyncio
 import os
 import threading
 from itertools import pairwise
@@ -112,6 +113,41 @@ async def test_a_log_is_read_beside_the_event_loop(tmp_path, monkeypatch):
     assert seen == []
     assert threads
     assert threading.get_ident() not in threads
+
+
+async def test_a_log_that_is_moved_while_it_is_opened_is_read_to_its_end(tmp_path, monkeypatch):
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    files = three_files(before)
+    loop, begun, go_on, open_ = asyncio.get_running_loop(), asyncio.Event(), threading.Event(), LogFiles.open
+
+    def slow(self, sequence):
+        loop.call_soon_threadsafe(begun.set)
+        assert go_on.wait(10)
+        return open_(self, sequence)
+
+    monkeypatch.setattr(LogFiles, "open", slow)
+    spool = Spool(files, Position())
+    reading = asyncio.create_task(read_all(spool))
+    await begun.wait()
+    before.rename(after)
+    spool.move(LogFiles(after / files.current.name))
+    go_on.set()
+    assert [message.text for batch in await reading for message in batch.messages] == ALL
+    spool.close()
+
+
+async def test_a_log_that_is_moved_between_its_files_is_read_to_its_end(tmp_path):
+    before, after = tmp_path / "before", tmp_path / "after"
+    before.mkdir()
+    files = three_files(before)
+    spool = Spool(files, Position())
+    batches = [await spool.read(ended=True)]
+    before.rename(after)
+    spool.move(LogFiles(after / files.current.name))
+    batches += await read_all(spool)
+    assert [message.text for batch in batches for message in batch.messages] == ALL
+    spool.close()
 
 
 async def test_the_end_of_a_line_is_waited_for_while_the_container_runs(tmp_path):

@@ -86,6 +86,7 @@ class Shipper:
         self._position = self._noted = work.position.load()
         # The first file that may still be asked for.
         self.needs = self._position.sequence
+        self._spool: Spool | None = None
         self._watch: Subscription | None = None
         self._failing = False
         self._delay = retry_delay
@@ -110,6 +111,8 @@ class Shipper:
     def move(self, work: Work) -> None:
         """The files are at another place now."""
         self._work = work
+        if self._spool is not None:
+            self._spool.move(work.files)
         self._unwatch()
         self._wake.set()
 
@@ -152,10 +155,11 @@ class Shipper:
         in_flight: deque[_InFlight] = deque()
         try:
             await receiver.connect(self._wake.set)
-            spool = Spool(self._work.files, self._position)
+            self._spool = spool = Spool(self._work.files, self._position)
             try:
                 return await self._send_all(receiver, spool, in_flight)
             finally:
+                self._spool = None
                 spool.close()
         finally:
             receiver.close()

@@ -48,6 +48,10 @@ class Spool:
         self._position = position
         self._log: OpenLog | None = None
 
+    def move(self, files: LogFiles) -> None:
+        """The files are at another place now, all of them."""
+        self._files = files
+
     def close(self) -> None:
         """Let go of the open file."""
         if self._log is not None:
@@ -63,27 +67,34 @@ class Spool:
             log = self._log or await self._open()
             if log is None:
                 return self._rest() if ended else None
+            files = self._files
             # To its end: the file is closed next when this is cancelled.
-            rotated, block = await executors.storage.run_to_end(self._read_lines, log)
+            rotated, block = await executors.storage.run_to_end(self._read_lines, files, log)
             if block:
                 batch = self._batch(block)
                 if batch.messages:
                     return batch
                 continue
+            if files is not self._files:
+                continue  # they were moved meanwhile: what is next was looked for where it is not
             if not rotated:
                 return self._rest() if ended else None
             self.close()
             self._position = msgspec.structs.replace(self._position, sequence=log.sequence + 1, offset=0)
 
     async def _open(self) -> OpenLog | None:
-        find = functools.partial(_find, self._files, self._position)
-        self._log, self._position = await open_in_thread(find, lambda found: _close(found[0]))
-        return self._log
+        while True:
+            files = self._files
+            find = functools.partial(_find, files, self._position)
+            log, position = await open_in_thread(find, lambda found: _close(found[0]))
+            if log is not None or files is self._files:  # else they were moved meanwhile
+                self._log, self._position = log, position
+                return log
 
-    def _read_lines(self, log: OpenLog) -> tuple[bool, bytes]:
+    def _read_lines(self, files: LogFiles, log: OpenLog) -> tuple[bool, bytes]:
         """Whether no more comes in this file, and whole lines from the position on; nothing when there is not one."""
         # Asked before reading: what was written before the rotation is then surely read.
-        rotated = self._files.has_successor(log)
+        rotated = files.has_successor(log)
         size = _BLOCK
         while True:
             block = os.pread(log.descriptor, size, self._position.offset)
