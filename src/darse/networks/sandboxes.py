@@ -327,10 +327,15 @@ class Sandboxes:
 
     async def _end(self, record: NetworkRecord, endpoint: Endpoint) -> None:
         """Undo what `_endpoint` and `_join` have begun."""
-        with contextlib.suppress(EngineError, OSError):  # what led here is reported
+        # What led here is reported; what fails besides is for who looks closer.
+        try:
             await self._driver(record).delete_endpoint(record, endpoint)
-        with contextlib.suppress(EngineError):
+        except (EngineError, OSError) as error:
+            _log.debug("network %s: endpoint %s is not deleted: %s", record.name, endpoint.endpoint_id[:12], error)
+        try:
             await self._addresses.release(record, endpoint)
+        except EngineError as error:
+            _log.debug("network %s: %s is not released: %s", record.name, endpoint.address, error)
         self._reaper.settled(endpoint)
 
     def enter(self, container_id: str, holder: Holder) -> Netns:

@@ -136,8 +136,10 @@ class RemoteVolumeDriver:
 
     def _note(self, name: str, volume: RemoteVolume) -> None:
         if volume.Mountpoint:
-            with contextlib.suppress(EngineError):  # until it is mounted, the host need not see it
+            try:
                 volume.Mountpoint = self._plugins.host_path(self.name, volume.Mountpoint)
+            except EngineError as error:  # until it is mounted, the host need not see it
+                _log.debug("volume %s: its place as plugin %s says it: %s", name, self.name, error)
         self._mountpoints[name] = volume.Mountpoint
 
     async def remove(self, volume: str) -> None:
