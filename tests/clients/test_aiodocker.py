@@ -47,4 +47,5 @@ async def test_websocket_attach(client: aiodocker.Docker) -> None:
         message = await socket.receive(timeout=10)
         received += message.data if isinstance(message.data, bytes) else str(message.data).encode()
     await socket.close()
+    assert (await container.show())["State"]["Running"]
     await container.delete(force=True)

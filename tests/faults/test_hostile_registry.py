@@ -340,6 +340,7 @@ async def test_members_of_a_token_are_matched_without_case(puller: Puller, regis
     registry.replace("manifest", challenge(registry))
     registry.replace("token", Answer(body=b'{"Token": "good", "EXPIRES_IN": 60}'))
     await puller.pull(f"{registry.address}/some/image:1", credentials=Credentials("ada", "secret"))
+    assert len(list(puller.images.stores.images)) == 1
 
 
 def challenge(registry: HostileRegistry, realm: str = "") -> Callable[[Handler], Answer]:

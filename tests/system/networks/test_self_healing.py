@@ -178,6 +178,7 @@ async def test_a_link_that_was_unplugged_is_plugged_in(host: Host, holder: Calla
     host.running["one"] = holder(one.path)
     sh("ip", "link", *damage.format(link=one.record.endpoints[0].link).split())
     await comes_back(lambda: answers(None, one.addresses[0], 80, "one", 0.3), "the link")
+    assert ask(None, one.addresses[0], 80).startswith("one ")
 
 
 async def test_a_deleted_link_comes_back_as_it_was(

@@ -87,9 +87,11 @@ async def test_a_client_that_vanishes_after_its_half_close_is_noticed_by_the_nex
     _, _, writer = await served.upgrade("/containers/box/attach?stream=1&stdin=1&stdout=1")
     writer.write_eof()
     writer.close()
-    while not streams.closed.is_set():
-        streams.put(b"x")
-        await asyncio.sleep(0)
+    async with asyncio.timeout(10):
+        while not streams.closed.is_set():
+            streams.put(b"x")
+            await asyncio.sleep(0)
+    await until(lambda: not served.server.connections)
 
 
 async def test_a_client_that_vanishes_while_its_input_waits_is_noticed(served: Served, until: Until) -> None:

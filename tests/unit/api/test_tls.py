@@ -160,8 +160,9 @@ async def test_plain_http_is_answered_in_gos_words(port: int) -> None:
 
 async def test_garbage_ends_the_connection(port: int) -> None:
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
-    writer.write(os.urandom(1000))
-    await asyncio.wait_for(reader.read(), 5)
+    writer.write(b"\xff" + os.urandom(1000))
+    assert b"HTTP/" not in await asyncio.wait_for(reader.read(), 5)
+    assert reader.at_eof()
     writer.close()
 
 

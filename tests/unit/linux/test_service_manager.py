@@ -33,11 +33,15 @@ def test_messages_reach_the_manager(heard: socket.socket) -> None:
     assert int(second.removeprefix("MONOTONIC_USEC=")) > 0
 
 
-def test_nobody_has_to_listen(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
-    service_manager.notify("READY=1")
+def test_nobody_has_to_listen(heard: socket.socket, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = os.environ["NOTIFY_SOCKET"]
+    monkeypatch.delenv("NOTIFY_SOCKET")
+    service_manager.notify("nowhere")
     monkeypatch.setenv("NOTIFY_SOCKET", "/nowhere/at/all")
+    service_manager.notify("not there")
+    monkeypatch.setenv("NOTIFY_SOCKET", place)
     service_manager.notify("READY=1")
+    assert heard.recv(100) == b"READY=1"
 
 
 @pytest.mark.parametrize(

@@ -226,23 +226,31 @@ def test_any_text_is_a_network_or_refused(subnet: str, ip_range: str, gateway: s
 @given(WORDS, st.sampled_from([options.MTU, options.HOST_BINDING, options.ICC, options.MASQUERADE]))
 def test_any_text_is_an_option_or_refused(text: str, name: str) -> None:
     record = msgspec.structs.replace(OTHER, options={name: text})
-    for read in (options.mtu, options.host_address, lambda one: options.flag(one, name)):
+    for read, kinds in (
+        (options.mtu, int),
+        (options.host_address, str),
+        (lambda one: options.flag(one, name), bool),
+    ):
         with contextlib.suppress(InvalidParameter):
-            read(record)
+            assert isinstance(read(record), kinds)
 
 
 @given(WORDS)
 def test_any_text_is_a_hardware_address_or_refused(text: str) -> None:
     with contextlib.suppress(InvalidParameter):
         check_mac(text)
+        assert len(text) in (0, 17)
 
 
 @given(WORDS)
 def test_any_text_is_an_endpoint_s_option_or_refused(text: str) -> None:
-    for read in (interface_name, sysctls):
-        for option in ("com.docker.network.endpoint.ifname", "com.docker.network.endpoint.sysctls"):
-            with contextlib.suppress(InvalidParameter):
-                read({option: text})
+    with contextlib.suppress(InvalidParameter):
+        assert interface_name({"com.docker.network.endpoint.ifname": text}) == text
+    with contextlib.suppress(InvalidParameter):
+        found = sysctls({"com.docker.network.endpoint.sysctls": text})
+        assert all(name.startswith("net/") for name in found)
+    assert interface_name({"com.docker.network.endpoint.sysctls": text}) == ""
+    assert not sysctls({"com.docker.network.endpoint.ifname": text})
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", "all", "default", "lo", "sixteen-letters-", "a b", "a:1"])

@@ -214,6 +214,8 @@ def test_two_containers_on_one_port(
 
 def test_a_released_port_can_be_had_again(allocator: PortAllocator, free: int) -> None:
     published, _ = allocate(allocator, {"80": [PortBinding("", str(free))]}, (), TARGET, publish_all=False)
+    with pytest.raises(SystemFault, match="port is already allocated"):
+        publish(allocator, free)
     allocator.release(published[0])
     publish(allocator, free)
 

@@ -20,8 +20,10 @@ async def test_an_hour_passes_at_once() -> None:
 
 @in_fake_time
 async def test_no_time_passes_while_a_thread_works() -> None:
+    before = asyncio.get_running_loop().time()
     async with asyncio.timeout(0.001):
         await asyncio.to_thread(time.sleep, 0.05)
+    assert asyncio.get_running_loop().time() - before < 0.001
 
 
 @in_fake_time

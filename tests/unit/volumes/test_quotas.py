@@ -6,7 +6,6 @@ import io
 import os
 import tarfile
 from collections.abc import AsyncIterator, Iterator
-from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -170,8 +169,8 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, kernel: FakeQuotas) -> Iterator[Place]:
     made = Place(tmp_path)
-    with closing(made.state):
-        yield made
+    yield made
+    made.state.close()
 
 
 async def test_copies_have_the_size_and_projects_of_their_own(place: Place, kernel: FakeQuotas) -> None:

@@ -96,6 +96,7 @@ async def test_what_an_engine_before_has_left_goes_in_the_background(trash: Tras
         while list(trash.directory.iterdir()):
             await asyncio.sleep(0.01)
     await trash.close()
+    assert trash.left == {}
 
 
 async def test_who_asks_for_the_same_size_shares_one_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -133,5 +134,6 @@ async def test_a_file_system_that_does_not_answer_keeps_nobody_waiting(
     for _ in range(2):
         with pytest.raises(SystemFault, match="does not answer"):
             await sizes.of(tmp_path / "dead")
+    monkeypatch.setattr(tree_sizes, "_SILENCE", 20)
     assert (await sizes.of(_tree(tmp_path / "other"))).size == 1
     answers.set()

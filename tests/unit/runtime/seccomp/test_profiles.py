@@ -5,6 +5,7 @@ import json
 import platform
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -181,4 +182,5 @@ def test_what_is_no_profile_is_refused(text: str) -> None:
 )
 def test_any_json_is_a_profile_or_refused(document: Any) -> None:
     with contextlib.suppress(InvalidParameter):
-        profiles.custom_profile(json.dumps(document), frozenset())
+        made = msgspec.json.decode(profiles.custom_profile(json.dumps(document), frozenset()))
+        assert made["defaultAction"] == document["defaultAction"]
