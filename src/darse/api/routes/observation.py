@@ -5,7 +5,8 @@ Also darse's own `/darse/usage`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
 
 import msgspec
 
@@ -14,10 +15,23 @@ from darse.api import query, versions
 from darse.api.body import read_json
 from darse.api.responses import json_response, stream
 from darse.api.routing import Call, Routes
+from darse.containers.stats.service import StatsSample
 from darse.core.errors import InvalidParameter
-from darse.wire.observation import UpdateRequest
+from darse.core.times import ZERO, rfc3339
+from darse.wire.observation import (
+    BlkioStats,
+    CPUStats,
+    CPUUsage,
+    MemoryStats,
+    PidsStats,
+    StatsResponse,
+    ThrottlingData,
+    UpdateRequest,
+)
 
 ROUTES = Routes()
+_NO_CPU = CPUStats(CPUUsage(total_usage=0, usage_in_kernelmode=0, usage_in_usermode=0), ThrottlingData())
+_encode = msgspec.json.Encoder().encode
 
 
 @ROUTES.add("GET", "/containers/{id}/top")
@@ -35,8 +49,32 @@ async def stats(call: Call) -> web.StreamResponse:
     if query.flag(request, "stream", default=True):
         if one_shot:
             raise InvalidParameter("cannot have stream=true and one-shot=true")
-        return await stream(request, service.stats_stream(call.match["id"]), "application/json")
-    return json_response(await service.stats(call.match["id"], one_shot=one_shot))
+        return await stream(request, _documents(service.stats_stream(call.match["id"])), "application/json")
+    return json_response(stats_response(await service.stats(call.match["id"], one_shot=one_shot)))
+
+
+async def _documents(samples: AsyncGenerator[StatsSample]) -> AsyncGenerator[bytes]:
+    async with aclosing(samples):
+        async for sample in samples:
+            yield _encode(stats_response(sample)) + b"\n"
+
+
+def stats_response(sample: StatsSample) -> StatsResponse:
+    """A sample as the API shows it: all zeros for a container that does not run."""
+    usage, before = sample.usage, sample.before
+    return StatsResponse(
+        name=f"/{sample.name}",
+        id=sample.id,
+        read=rfc3339(usage.taken_ns) if usage else ZERO,
+        preread=rfc3339(before.taken_ns) if before else ZERO,
+        pids_stats=usage.pids if usage else PidsStats(),
+        blkio_stats=usage.block_io if usage else BlkioStats(),
+        storage_stats={},
+        cpu_stats=usage.cpu if usage else _NO_CPU,
+        precpu_stats=before.cpu if before else _NO_CPU,
+        memory_stats=usage.memory if usage else MemoryStats(),
+        networks=usage.networks if usage and usage.networks is not None else msgspec.UNSET,
+    )
 
 
 @ROUTES.add("GET", "/darse/usage")

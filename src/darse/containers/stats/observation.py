@@ -7,12 +7,11 @@ from collections.abc import AsyncGenerator
 
 from darse.containers.dependencies import Dependencies
 from darse.containers.lifecycle.update import ContainerUpdates
-from darse.containers.stats.service import Stats
+from darse.containers.stats.service import Stats, StatsSample
 from darse.containers.stats.top import Top
 from darse.containers.stats.usage import usage
 from darse.wire.observation import (
     FilesystemChange,
-    StatsResponse,
     TopResponse,
     UpdateRequest,
     UpdateResponse,
@@ -36,11 +35,11 @@ class Observation:
         """The processes of a container; see `Top.top`."""
         return await self._top.top(self._store.get(reference), arguments)
 
-    async def stats(self, reference: str, *, one_shot: bool) -> StatsResponse:
+    async def stats(self, reference: str, *, one_shot: bool) -> StatsSample:
         """What a container uses; see `Stats.once`."""
         return await self._stats.once(self._store.get(reference), one_shot=one_shot)
 
-    def stats_stream(self, reference: str) -> AsyncGenerator[bytes]:
+    def stats_stream(self, reference: str) -> AsyncGenerator[StatsSample]:
         """What a container uses, every second; see `Stats.stream`."""
         return self._stats.stream(self._store.get(reference))
 

@@ -15,18 +15,25 @@ import msgspec
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container
 from darse.core.tasks import begin_lasting
-from darse.core.times import ZERO, rfc3339
 from darse.runtime.cgroups.stats import CgroupUsage, HostCPU, HostCPUReader, UsageReader
-from darse.wire.observation import BlkioStats, CPUStats, CPUUsage, MemoryStats, PidsStats, StatsResponse, ThrottlingData
 
 _INTERVAL = 1.0
 # The host's counters have steps of 10 ms: over less than this, a rate of the two would be noise.
 _SHORTEST_NS = 500_000_000
 # How many containers are read before others may have the event loop: some 2 ms.
 _BATCH = 8
-_NO_CPU = CPUStats(CPUUsage(total_usage=0, usage_in_kernelmode=0, usage_in_usermode=0), ThrottlingData())
 
-Sample = CgroupUsage | None
+
+class StatsSample(msgspec.Struct, frozen=True):
+    """What a container uses. Rates are the difference between `usage` and `before`."""
+
+    id: str
+    #: Without the slash of the API.
+    name: str
+    #: None when the container does not run.
+    usage: CgroupUsage | None
+    #: The sample that came before `usage`; None for the first.
+    before: CgroupUsage | None
 
 
 class _Watch:
@@ -34,12 +41,12 @@ class _Watch:
 
     def __init__(self, container: Container) -> None:
         self.container = container
-        self.streams: set[asyncio.Queue[Sample]] = set()
+        self.streams: set[asyncio.Queue[CgroupUsage | None]] = set()
         self.removed = False
         self._reader: UsageReader | None = None
         self._reads_pid = 0
 
-    def sample(self, dependencies: Dependencies, host: HostCPU) -> Sample:
+    def sample(self, dependencies: Dependencies, host: HostCPU) -> CgroupUsage | None:
         """Read now; None when the container does not run."""
         state = self.container.state
         if not state.alive or state.pid != self._reads_pid:
@@ -69,7 +76,7 @@ class Stats:
         self._watches: dict[str, _Watch] = {}
         self._ticker: asyncio.Task[None] | None = None
 
-    async def once(self, container: Container, *, one_shot: bool) -> StatsResponse:
+    async def once(self, container: Container, *, one_shot: bool) -> StatsSample:
         """One sample, with one of a second before, for rates; `one_shot` answers at once and without."""
         host = HostCPUReader()
         watch = _Watch(container)
@@ -78,15 +85,15 @@ class Stats:
             if not one_shot and container.state.alive:
                 before = watch.sample(self._dependencies, host.read())
                 await asyncio.sleep(_INTERVAL)
-            return response(container, watch.sample(self._dependencies, host.read()), before)
+            return _sample(container, watch.sample(self._dependencies, host.read()), before)
         finally:
             watch.close()
             host.close()
 
-    async def stream(self, container: Container) -> AsyncGenerator[bytes]:
-        """Samples as JSON: one at once, then one each second until the container is removed."""
+    async def stream(self, container: Container) -> AsyncGenerator[StatsSample]:
+        """Yield samples: one at once, then one each second until the container is removed."""
         watch = self._watches.setdefault(container.id, _Watch(container))
-        queue: asyncio.Queue[Sample] = asyncio.Queue(1)
+        queue: asyncio.Queue[CgroupUsage | None] = asyncio.Queue(1)
         watch.streams.add(queue)
         if self._ticker is None or self._ticker.done():
             self._ticker = begin_lasting(self._tick(), "samples of containers")
@@ -96,14 +103,14 @@ class Stats:
                 before = watch.sample(self._dependencies, host.read())
             finally:
                 host.close()
-            yield _encoded(container, before, None)
+            yield _sample(container, before, None)
             while not watch.removed:
                 usage = await queue.get()
                 if watch.removed:
                     break
                 if usage and before and usage.taken_ns - before.taken_ns < _SHORTEST_NS:
                     continue
-                yield _encoded(container, usage, before)
+                yield _sample(container, usage, before)
                 before = usage
         finally:
             watch.streams.discard(queue)
@@ -168,25 +175,5 @@ def open_usage(dependencies: Dependencies, container: Container) -> UsageReader:
     )
 
 
-_encode = msgspec.json.Encoder().encode
-
-
-def _encoded(container: Container, usage: Sample, before: Sample) -> bytes:
-    return _encode(response(container, usage, before)) + b"\n"
-
-
-def response(container: Container, usage: Sample, before: Sample) -> StatsResponse:
-    """A sample in the API's words; all zeros for a container that does not run."""
-    return StatsResponse(
-        name=f"/{container.name}",
-        id=container.id,
-        read=rfc3339(usage.taken_ns) if usage else ZERO,
-        preread=rfc3339(before.taken_ns) if before else ZERO,
-        pids_stats=usage.pids if usage else PidsStats(),
-        blkio_stats=usage.block_io if usage else BlkioStats(),
-        storage_stats={},
-        cpu_stats=usage.cpu if usage else _NO_CPU,
-        precpu_stats=before.cpu if before else _NO_CPU,
-        memory_stats=usage.memory if usage else MemoryStats(),
-        networks=usage.networks if usage and usage.networks is not None else msgspec.UNSET,
-    )
+def _sample(container: Container, usage: CgroupUsage | None, before: CgroupUsage | None) -> StatsSample:
+    return StatsSample(container.id, container.name, usage, before)
