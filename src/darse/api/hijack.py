@@ -5,7 +5,7 @@ ways, until the process has ended or the client has gone. Clients close the writ
 their input has ended, so the end of input must not end the output: aiohttp's own protocol would close the
 transport, ours takes its place.
 
-Backpressure goes through in both directions. Towards the client, a full socket stops the frames; towards the
+Backpressure goes through in both directions. Towards the client, a full socket stops the output; towards the
 process, input that waits to be taken stops the reading.
 """
 
@@ -13,28 +13,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import TYPE_CHECKING, Protocol
 
 from darse.aiohttp_server import BaseRequest, StreamResponse
 from darse.api.authorization import check_answer
+from darse.api.multiplexing import MULTIPLEXED, RAW, contents, encoding
 from darse.api.server import Hijacked, ServerConnection, connection_of
+from darse.containers.streams.output import Batch
 from darse.linux.net.hangup import HangupWatch
 
 if TYPE_CHECKING:
     from aiohttp.web_ws import WebSocketResponse
 
-RAW = "application/vnd.docker.raw-stream"
-MULTIPLEXED = "application/vnd.docker.multiplexed-stream"
 _INPUT_LIMIT = 256 * 1024
 
 
 class Streams(Protocol):
     """The streams of a process, as `darse.containers.streams.console.Attachment` has them."""
 
-    multiplexed: bool
-
-    def frames(self) -> AsyncIterator[bytes]:
+    def output(self) -> AsyncIterator[Batch]:
         """Yield output."""
 
     async def write(self, data: bytes) -> None:
@@ -50,10 +48,13 @@ class Streams(Protocol):
         """Have `leave` called if the client is let go because it does not read."""
 
 
-async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bool) -> StreamResponse:
+async def hijack(
+    request: BaseRequest, streams: Streams, *, multiplexed: bool, multiplexed_type: bool
+) -> StreamResponse:
     """Reply, and carry the streams until they end. The streams are closed when this returns.
 
-    With `multiplexed_type` (from API 1.42 on) multiplexed streams have a content type of their own.
+    `multiplexed` is whether the output goes in frames that name its stream. With `multiplexed_type` (from API 1.42 on)
+    those have a content type of their own.
     """
     connection = connection_of(request)
     connection.detach_from_drain()
@@ -63,7 +64,7 @@ async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bo
     if transport is None:
         await streams.close()
         return response
-    kind = MULTIPLEXED if streams.multiplexed and multiplexed_type else RAW
+    kind = MULTIPLEXED if multiplexed and multiplexed_type else RAW
     upgraded = bool(request.headers.get("Upgrade"))
     try:
         await check_answer(request, 101 if upgraded else 200, {"Content-Type": kind})
@@ -75,7 +76,7 @@ async def hijack(request: BaseRequest, streams: Streams, *, multiplexed_type: bo
         head = f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {kind}\r\nConnection: Upgrade\r\nUpgrade: tcp\r\n\r\n"
     else:
         head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\n\r\n"
-    hijacked = HijackedConnection(connection, transport, streams)
+    hijacked = HijackedConnection(connection, transport, streams, encoding(multiplexed=multiplexed))
     streams.when_let_go(transport.abort)
     # The streams are bounded, so the transport need not keep more than what it could not send.
     transport.set_write_buffer_limits(high=0)
@@ -114,27 +115,26 @@ async def websocket(request: BaseRequest, streams: Streams) -> StreamResponse:
 
 
 async def _send_messages(response: WebSocketResponse, streams: Streams) -> None:
-    async for piece in streams.frames():
-        await response.send_bytes(b"".join(_payloads(piece)) if streams.multiplexed else piece)
+    async for batch in streams.output():
+        await response.send_bytes(contents(batch))
     await response.close()
-
-
-def _payloads(frames: bytes) -> Iterator[bytes]:
-    """The data of whole frames."""
-    offset = 0
-    while offset < len(frames):
-        size = int.from_bytes(frames[offset + 4 : offset + 8], "big")
-        yield frames[offset + 8 : offset + 8 + size]
-        offset += 8 + size
 
 
 class HijackedConnection(asyncio.Protocol):
     """The protocol of a hijacked connection."""
 
-    def __init__(self, connection: ServerConnection, transport: asyncio.Transport, streams: Streams) -> None:
+    def __init__(
+        self,
+        connection: ServerConnection,
+        transport: asyncio.Transport,
+        streams: Streams,
+        encode: Callable[[Batch], bytes],
+    ) -> None:
+        """`encode` makes of the output what the client gets."""
         self._connection = connection
         self._transport = transport
         self._streams = streams
+        self._encode = encode
         self._input: list[bytes] = []
         self._input_size = 0
         self._input_ended = False
@@ -204,10 +204,10 @@ class HijackedConnection(asyncio.Protocol):
     # To the client
 
     async def _carry_output(self) -> None:
-        async for piece in self._streams.frames():
+        async for batch in self._streams.output():
             if self._lost.is_set():
                 return  # each write to a connection that is lost would be a warning
-            self._transport.write(piece)
+            self._transport.write(self._encode(batch))
             await self._writable.wait()
 
     def pause_writing(self) -> None:

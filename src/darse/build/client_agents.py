@@ -17,6 +17,7 @@ from functools import partial
 
 from darse.build.errors import BuildError
 from darse.build.progress import AgentRequested, BuildEvent, BuildReport
+from darse.containers.streams.output import STDOUT, Batch
 from darse.core.errors import NotFound
 
 # Seconds in which a client opens a connection that it was asked for.
@@ -86,20 +87,18 @@ class ClientAgents:
 class AgentStream:
     """What goes to the client and comes from it; as a hijacked connection carries it."""
 
-    multiplexed = False
-
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader = reader
         self._writer = writer
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def output(self) -> AsyncIterator[Batch]:
         """Yield what the process asks its agent."""
         while piece := await self._reader.read(_PIECE):
-            yield piece
+            yield [(STDOUT, piece)]
 
     async def write(self, data: bytes) -> None:
         """Take what the agent answers."""
-        with contextlib.suppress(ConnectionError):  # the process has gone, and the end of `frames` says so
+        with contextlib.suppress(ConnectionError):  # the process has gone, and the end of `output` says so
             self._writer.write(data)
             await self._writer.drain()
 

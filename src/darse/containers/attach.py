@@ -18,9 +18,9 @@ from darse.containers.model import Container, Status, refuse_restarting
 from darse.containers.streams.console import Attachment
 from darse.containers.streams.hubs import ConsoleHubs
 from darse.containers.streams.options import AttachOptions, detach_keys
+from darse.containers.streams.output import STDERR, STDOUT, Batch
 from darse.core.errors import Conflict, InvalidParameter
 from darse.runtime.monitor import conmon
-from darse.runtime.monitor.conmon import STDERR, STDOUT
 
 AnyLogStream = LogStream | PluginLogStream
 
@@ -63,9 +63,9 @@ class AttachService:
         self._dependencies.publish(container, "attach")
         return attachment
 
-    def _history(self, container: Container, options: AttachOptions) -> AsyncIterator[bytes]:
+    def _history(self, container: Container, options: AttachOptions) -> AsyncIterator[Batch]:
         log = LogOptions(stdout=options.stdout, stderr=options.stderr)
-        return self._log_stream(container, log).frames()
+        return self._log_stream(container, log).output()
 
     async def read_log(self, reference: str, options: LogOptions) -> AnyLogStream:
         """Read a container's log. Raises NotFound, InvalidParameter, PluginError, and Conflict when it keeps none."""

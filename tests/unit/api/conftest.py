@@ -14,6 +14,7 @@ import pytest
 
 from darse.api.app import Api
 from darse.api.server import ApiServer
+from darse.containers.streams.output import STDOUT, Batch
 from darse.core import events
 from darse.core.config import EngineConfig
 from darse.core.errors import NotFound, NotModified
@@ -26,8 +27,8 @@ from darse.wire.containers import CreateResponse, WaitResponse
 class FakeStreams:
     """The streams of a process that echoes its input in capitals, and ends when its input has ended."""
 
-    def __init__(self, *, multiplexed: bool = False) -> None:
-        self.multiplexed = multiplexed
+    def __init__(self, *, terminal: bool = True) -> None:
+        self.terminal = terminal
         self.received = bytearray()
         self.input_ended = asyncio.Event()
         self.closed = asyncio.Event()
@@ -36,16 +37,14 @@ class FakeStreams:
         self._output: asyncio.Queue[bytes | None] = asyncio.Queue()
 
     def put(self, data: bytes) -> None:
-        if self.multiplexed:
-            data = b"\1\0\0\0" + len(data).to_bytes(4, "big") + data
         self._output.put_nowait(data)
 
     def end(self) -> None:
         self._output.put_nowait(None)
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def output(self) -> AsyncIterator[Batch]:
         while (piece := await self._output.get()) is not None:
-            yield piece
+            yield [(STDOUT, piece)]
 
     async def write(self, data: bytes) -> None:
         await self.room.wait()

@@ -25,7 +25,7 @@ Until = Callable[[Callable[[], bool]], Any]
     ],
 )
 async def test_content_type(served: Served, version: str, multiplexed: bool, expected: bytes) -> None:
-    served.engine.containers.attachment = FakeStreams(multiplexed=multiplexed)
+    served.engine.containers.attachment = FakeStreams(terminal=not multiplexed)
     head, _, _ = await served.upgrade(f"{version}/containers/box/attach?stream=1&stdout=1")
     assert head.startswith(b"HTTP/1.1 101 UPGRADED\r\n")
     assert b"Content-Type: " + expected + b"\r\n" in head
@@ -132,20 +132,20 @@ async def test_output_waits_for_a_slow_client(served: Served, until: Until) -> N
     streams = served.engine.containers.attachment
     given = 0
 
-    async def frames() -> Any:
+    async def output() -> Any:
         nonlocal given
         for _ in range(1000):
             given += 1
-            yield b"x" * 65536
+            yield [(1, b"x" * 65536)]
 
-    streams.frames = frames
+    streams.output = output
     _, reader, writer = await served.upgrade("/containers/box/attach?stream=1&stdout=1")
     (connection,) = served.server.connections
     assert connection.transport is not None
     transport = connection.transport
     # The client's buffer is full, so it reads no more, and so is that of the engine's side.
     await until(lambda: not writer.transport.is_reading() and transport.get_write_buffer_size() > 0)
-    assert given < 200, "the frames were not held back"
+    assert given < 200, "the output was not held back"
     size = 0
     while piece := await asyncio.wait_for(reader.read(1 << 20), 10):
         size += len(piece)
@@ -163,7 +163,7 @@ async def test_a_refusal_is_an_ordinary_answer_and_the_connection_goes_on(served
 
 
 async def test_websocket_carries_plain_data_both_ways(served: Served) -> None:
-    served.engine.containers.attachment = streams = FakeStreams(multiplexed=True)
+    served.engine.containers.attachment = streams = FakeStreams(terminal=False)
     reader, writer = await served.connect()
     key = base64.b64encode(os.urandom(16)).decode()
     writer.write(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from darse.api import body, server
+from darse.containers.streams.output import STDOUT, Batch
 from darse.core.errors import SystemFault
 from darse.wire.containers import WaitResponse
 from tests.unit.api.conftest import Served, read_answer
@@ -123,12 +124,12 @@ async def test_an_event_is_sent_at_once(served: Served) -> None:
 async def test_a_stream_that_fails_in_the_middle_ends_the_connection_and_sends_no_second_answer(served: Served) -> None:
     streams = served.engine.containers.attachment
 
-    async def frames() -> AsyncIterator[bytes]:
-        yield b"first"
+    async def output() -> AsyncIterator[Batch]:
+        yield [(STDOUT, b"first")]
         await asyncio.sleep(0)
         raise SystemFault("the disk is gone")
 
-    streams.frames = frames
+    streams.output = output
     reader, writer = await served.connect()
     writer.write(b"GET /containers/box/logs?stdout=1 HTTP/1.1\r\nHost: x\r\n\r\n")
     answer = await asyncio.wait_for(reader.read(), 5)
@@ -137,11 +138,11 @@ async def test_a_stream_that_fails_in_the_middle_ends_the_connection_and_sends_n
 
 
 async def test_a_stream_that_fails_at_once_is_an_ordinary_error(served: Served) -> None:
-    async def frames() -> AsyncIterator[bytes]:
+    async def output() -> AsyncIterator[Batch]:
         raise SystemFault("the disk is gone")
         yield b""
 
-    served.engine.containers.attachment.frames = frames
+    served.engine.containers.attachment.output = output
     answer = await served.request("GET", "/containers/box/logs?stdout=1")
     assert (answer.status, answer.message) == (500, "the disk is gone")
 

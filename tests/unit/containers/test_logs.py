@@ -30,9 +30,17 @@ LOG = b"".join(
 _BASE = 1767323040  # 2026-01-02T03:04:00Z
 
 
-async def _read(path, *, terminal=True, running=lambda: False, **options):
+async def _pieces(path, *, terminal=False, running=lambda: False, **options):
     stream = LogStream(LogFiles(path), Inotify(), LogOptions(**options), terminal=terminal, details="", running=running)
-    return b"".join([piece async for piece in stream.frames()])
+    return [piece async for batch in stream.output() for piece in batch]
+
+
+async def _read(path, **options):
+    return _data(await _pieces(path, **options))
+
+
+def _data(pieces):
+    return b"".join(data for _, data in pieces)
 
 
 @pytest.fixture
@@ -62,8 +70,12 @@ async def test_streams_are_chosen(log):
     assert await _read(log, stdout=False) == b"two\n"
 
 
-async def test_without_a_terminal_each_line_is_a_frame_of_its_stream(log):
-    assert (await _read(log, terminal=False)).startswith(b"\x01\0\0\0\0\0\0\x04one\n\x02\0\0\0\0\0\0\x04two\n")
+async def test_without_a_terminal_each_line_is_a_piece_of_its_stream(log):
+    assert (await _pieces(log))[:2] == [(1, b"one\n"), (2, b"two\n")]
+
+
+async def test_with_a_terminal_there_is_one_stream(log):
+    assert {stream for stream, _ in await _pieces(log, terminal=True)} == {1}
 
 
 async def test_a_timestamp_stands_at_the_beginning_of_each_line_only(log):
@@ -100,24 +112,24 @@ async def test_following_goes_on_when_the_clock_is_set_back(tmp_path):
     running = True
     options = LogOptions(since_ns=(_BASE + 20) * 10**9, follow=True)
     stream = LogStream(LogFiles(path), Inotify(), options, terminal=True, details="", running=lambda: running)
-    frames = stream.frames()
-    assert await anext(frames) == b"seen\n"
+    batches = stream.output()
+    assert await anext(batches) == [(1, b"seen\n")]
     with open(path, "ab") as file:
-        following = asyncio.ensure_future(anext(frames))
+        following = asyncio.ensure_future(anext(batches))
         await asyncio.sleep(0)
         while not stream._caught_up:
             await asyncio.sleep(0.001)
         file.write(_line(5, "stdout", "F", "back"))
-    assert await asyncio.wait_for(following, 5) == b"back\n"
+    assert await asyncio.wait_for(following, 5) == [(1, b"back\n")]
     for number in (1, 2):
         LogFiles(path).rotate()
         os.utime(f"{path}.{number}", (_BASE + 6, _BASE + 6))
         path.write_bytes(_line(6, "stdout", "F", f"file {number}"))
-    assert await asyncio.wait_for(anext(frames), 5) == b"file 1\n"
-    assert await asyncio.wait_for(anext(frames), 5) == b"file 2\n"
+    assert await asyncio.wait_for(anext(batches), 5) == [(1, b"file 1\n")]
+    assert await asyncio.wait_for(anext(batches), 5) == [(1, b"file 2\n")]
     running = False
     stream.container_ended()
-    assert [piece async for piece in frames] == []
+    assert [batch async for batch in batches] == []
 
 
 async def test_others_go_on_while_a_filter_drops_a_long_log(tmp_path):
@@ -151,18 +163,18 @@ async def test_following_gets_what_is_written_later_and_ends_with_the_container(
         details="",
         running=lambda: running,
     )
-    pieces = stream.frames()
-    assert await asyncio.wait_for(anext(pieces), 5) == b"prompt> "
-    first = asyncio.create_task(anext(pieces))
+    batches = stream.output()
+    assert await asyncio.wait_for(anext(batches), 5) == [(1, b"prompt> ")]
+    first = asyncio.create_task(anext(batches))
     await asyncio.sleep(0)
     with log.open("ab") as file:
         file.write(_line(7, "stdout", "F", "later"))
-    assert await asyncio.wait_for(first, 5) == b"later\n"
+    assert await asyncio.wait_for(first, 5) == [(1, b"later\n")]
     running = False
     with log.open("ab") as file:
         file.write(_line(8, "stdout", "F", "last"))
     stream.container_ended()
-    assert b"".join([piece async for piece in pieces]) == b"last\n"
+    assert [piece async for batch in batches for piece in batch] == [(1, b"last\n")]
 
 
 @settings(deadline=None)  # it writes files: on a busy machine that takes what it takes
@@ -216,8 +228,8 @@ async def test_following_goes_on_through_rotations(tmp_path):
     log.write_bytes(_numbered(0))
     running = True
     stream = LogStream(files, Inotify(), LogOptions(follow=True), terminal=True, details="", running=lambda: running)
-    pieces = stream.frames()
-    assert await anext(pieces) == b"0\n"
+    batches = stream.output()
+    assert await anext(batches) == [(1, b"0\n")]
     for number in range(1, 20):
         with log.open("ab") as old:
             files.rotate()
@@ -229,11 +241,11 @@ async def test_following_goes_on_through_rotations(tmp_path):
             files.remove_rotated(files.oldest())
         got = b""
         while got.count(b"\n") < 2:
-            got += await asyncio.wait_for(anext(pieces), 5)
+            got += _data(await asyncio.wait_for(anext(batches), 5))
         assert got == f"{2 * number - 1}\n{2 * number}\n".encode()
     running = False
     stream.container_ended()
-    assert [piece async for piece in pieces] == []
+    assert [batch async for batch in batches] == []
 
 
 async def test_files_dropped_before_they_were_read_are_passed_over(tmp_path):

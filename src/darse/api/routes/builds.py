@@ -58,7 +58,7 @@ async def agents(call: Call) -> web.StreamResponse:
     """Carry a connection to an SSH agent of a build's client, who was asked for it."""
     service = await call.engine.builds.load()
     connection = await service.agent_calls.answer(query.text(call.request, "connection"))
-    return await hijack(call.request, connection, multiplexed_type=False)
+    return await hijack(call.request, connection, multiplexed=False, multiplexed_type=False)
 
 
 @ROUTES.add("POST", "/build/contexts")
@@ -66,7 +66,7 @@ async def contexts(call: Call) -> web.StreamResponse:
     """Carry what has changed of a context to a build whose client was asked for it."""
     service = await call.engine.builds.load()
     connection = await service.agent_calls.answer(query.text(call.request, "connection"))
-    return await hijack(call.request, connection, multiplexed_type=False)
+    return await hijack(call.request, connection, multiplexed=False, multiplexed_type=False)
 
 
 @ROUTES.add("GET", "/build/caches/{token}")

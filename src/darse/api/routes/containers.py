@@ -12,7 +12,8 @@ from darse.api import query, versions
 from darse.api.authorization import check_answer
 from darse.api.body import read_json
 from darse.api.errors import HEADERS, status_of
-from darse.api.hijack import MULTIPLEXED, RAW, hijack, websocket
+from darse.api.hijack import hijack, websocket
+from darse.api.multiplexing import MULTIPLEXED, RAW, encoded
 from darse.api.responses import empty, json_response, stream
 from darse.api.routing import Call, Routes
 from darse.api.server import connection_of, until_gone
@@ -198,9 +199,10 @@ async def logs(call: Call) -> web.StreamResponse:
     )
     service = call.engine.containers.streams
     log = await service.read_log(call.match["id"], options)
-    content_type = MULTIPLEXED if log.multiplexed and versions.has(call.version, "multiplexed media type") else RAW
+    multiplexed = not log.terminal
+    content_type = MULTIPLEXED if multiplexed and versions.has(call.version, "multiplexed media type") else RAW
     try:
-        return await stream(request, log.frames(), content_type)
+        return await stream(request, encoded(log.output(), multiplexed=multiplexed), content_type)
     finally:
         await log.close()
         service.close_log(log, call.match["id"])
@@ -225,7 +227,12 @@ async def attach(call: Call) -> web.StreamResponse:
     except EngineError as error:
         # Docker writes the plain message where the stream would begin.
         return web.Response(body=f"{error}\r\n".encode(), status=status_of(error), content_type=RAW)
-    return await hijack(call.request, attachment, multiplexed_type=versions.has(call.version, "multiplexed media type"))
+    return await hijack(
+        call.request,
+        attachment,
+        multiplexed=not attachment.terminal,
+        multiplexed_type=versions.has(call.version, "multiplexed media type"),
+    )
 
 
 @ROUTES.add("GET", "/containers/{id}/attach/ws")

@@ -29,7 +29,12 @@ async def start(call: Call) -> web.StreamResponse:
     attachment = await call.engine.execs.start(call.match["id"], options)
     if attachment is None:
         return empty(200)
-    return await hijack(call.request, attachment, multiplexed_type=versions.has(call.version, "multiplexed media type"))
+    return await hijack(
+        call.request,
+        attachment,
+        multiplexed=not attachment.terminal,
+        multiplexed_type=versions.has(call.version, "multiplexed media type"),
+    )
 
 
 @ROUTES.add("POST", "/exec/{id}/resize")

@@ -27,6 +27,7 @@ from darse.containers.model import Container, Purpose, Status, refuse_restarting
 from darse.containers.networking.links import Links
 from darse.containers.streams.console import Attachment, ConsoleHub
 from darse.containers.streams.options import detach_keys
+from darse.containers.streams.output import STDERR, STDOUT
 from darse.core import executors, trace
 from darse.core.documents import NewerDocument
 from darse.core.errors import Conflict, EngineError, NotFound, SystemFault
@@ -35,7 +36,7 @@ from darse.core.ids import new_id, short_id
 from darse.linux.fs.contained import discard_tree
 from darse.linux.proc.process import kill_with_descendants, runs
 from darse.runtime.monitor import HeldProcess, conmon
-from darse.runtime.monitor.conmon import STDERR, STDOUT, CreateFailed, CreateResult, MonitorExited, StdioPlan
+from darse.runtime.monitor.conmon import CreateFailed, CreateResult, MonitorExited, StdioPlan
 from darse.runtime.monitor.launch import ExecLaunch
 from darse.runtime.oci import validate
 from darse.runtime.oci.errors import LaunchFailure, check_launchable, failure
@@ -184,7 +185,7 @@ class ExecService:
                 await self._launch(one, container, attached=attachment is not None)
         except Exception as error:
             if attachment is not None:
-                attachment.feed(STDOUT, f"{error}\r\n".encode())
+                attachment.take((STDOUT, f"{error}\r\n".encode()))
             self._finish(one, error.exit_code if isinstance(error, LaunchFailure) else 126)
             if attachment is None:
                 raise

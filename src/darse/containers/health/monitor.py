@@ -15,6 +15,7 @@ from darse.containers.dependencies import Dependencies
 from darse.containers.exec.service import ExecService
 from darse.containers.health.policy import NANOSECONDS, HealthPlan, health_plan
 from darse.containers.model import Container, Status
+from darse.containers.streams.output import Batch
 from darse.core.errors import Conflict, NotFound
 from darse.core.times import rfc3339
 from darse.durations import go_duration
@@ -87,9 +88,8 @@ class HealthMonitor:
         except (Conflict, NotFound):
             return  # paused, or ended just now
         assert streams is not None
-        streams.multiplexed = False
         output = _Output()
-        ended = asyncio.ensure_future(output.collect(streams.frames()))
+        ended = asyncio.ensure_future(output.collect(streams.output()))
         in_time, _ = await asyncio.wait((ended,), timeout=plan.timeout)
         if in_time:
             code, text = self._execs.inspect(exec_id).ExitCode, output.text()
@@ -134,12 +134,13 @@ class _Output:
         self._kept = b""
         self._cut = False
 
-    async def collect(self, pieces: AsyncIterator[bytes]) -> None:
+    async def collect(self, batches: AsyncIterator[Batch]) -> None:
         """Take all the output, so that the probe is never blocked, and keep its beginning."""
-        async for piece in pieces:
-            room = _OUTPUT_KEPT - len(self._kept)
-            self._cut |= len(piece) > room
-            self._kept += piece[:room]
+        async for batch in batches:
+            for _, piece in batch:
+                room = _OUTPUT_KEPT - len(self._kept)
+                self._cut |= len(piece) > room
+                self._kept += piece[:room]
 
     def text(self) -> str:
         """What was kept, with a mark where more was printed."""

@@ -8,6 +8,7 @@ from darse.containers.logs.entries import EntryReader, InvalidEntry, LogEntry
 from darse.containers.logs.reader import LineFormatter, LogOptions, log_time
 from darse.containers.logs.shipping.origin import Origin
 from darse.containers.logs.shipping.plugin import KIND, about
+from darse.containers.streams.output import Batch
 from darse.core.times import rfc3339
 from darse.plugins import PluginClient, PluginError
 
@@ -18,13 +19,13 @@ class PluginLogStream:
     def __init__(
         self, plugins: PluginClient, origin: Origin, options: LogOptions, *, terminal: bool, details: str
     ) -> None:
-        self.multiplexed = not terminal
+        self.terminal = terminal
         self._plugins = plugins
         self._origin = origin
         self._options = options
         self._format = LineFormatter(options, details, terminal=terminal)
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def output(self) -> AsyncIterator[Batch]:
         """Yield the log, as long as the plugin sends it. Raises NotFound and PluginError."""
         options = self._options
         config = {

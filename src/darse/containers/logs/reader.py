@@ -20,7 +20,7 @@ from typing import TypeVar
 import msgspec
 
 from darse.containers.logs.files import LogFiles, OpenLog
-from darse.containers.streams.console import frame
+from darse.containers.streams.output import STDERR, STDOUT, Batch
 from darse.core import executors
 from darse.linux.descriptors import open_in_thread
 from darse.linux.fs.inotify import Inotify
@@ -58,7 +58,7 @@ class LogStream:
         running: Callable[[], bool],
     ) -> None:
         """`running()` says whether more may be written; `details` is what `--details` puts before each line."""
-        self.multiplexed = not terminal
+        self.terminal = terminal
         self._files = files
         self._inotify = inotify
         self._running = running
@@ -70,7 +70,7 @@ class LogStream:
         self._since_is_past = options.since_ns <= time.time_ns()
         self._caught_up = False
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def output(self) -> AsyncIterator[Batch]:
         """Yield the log; with `follow`, until the container has stopped or `close()`, else what is there now."""
         if not self._files.current.parent.exists():
             return
@@ -81,8 +81,8 @@ class LogStream:
             log, offset, end = await open_in_thread(self._begin_and_end, lambda begun: _close(begun[0]))
             while log is not None:
                 with contextlib.closing(log):
-                    async for piece in self._read(log, offset, end):
-                        yield piece
+                    async for batch in self._read(log, offset, end):
+                        yield batch
                     if self._closed or (end is not None and log.sequence >= end[0]):
                         return
                 log, offset = await open_in_thread(functools.partial(self._after, log.sequence), _close), 0
@@ -139,7 +139,7 @@ class LogStream:
         with contextlib.closing(log):
             return log.sequence, os.fstat(log.descriptor).st_size
 
-    async def _read(self, log: OpenLog, offset: int, end: tuple[int, int] | None) -> AsyncIterator[bytes]:
+    async def _read(self, log: OpenLog, offset: int, end: tuple[int, int] | None) -> AsyncIterator[Batch]:
         """Yield what one file has, until it is at its end and grows no more."""
         limit = end[1] if end is not None and end[0] == log.sequence else None
         scan = _Scan(log.descriptor, self._format, offset, limit)
@@ -197,7 +197,7 @@ class _Scan:
 
     def __init__(self, descriptor: int, format_: LineFormatter, offset: int, limit: int | None) -> None:
         """Begin at `offset`, and do not read beyond `limit`."""
-        self.output = b""
+        self.output: Batch = []
         self._descriptor = descriptor
         self._format = format_
         self._offset = offset
@@ -206,7 +206,7 @@ class _Scan:
 
     def go_on(self) -> bool:
         """Read until there is output, or for a while; whether the end was reached."""
-        self.output = b""
+        self.output = []
         stop = self._offset + _SCAN
         while self._offset < stop and not self.output:
             size = _BLOCK if self._limit is None else min(_BLOCK, self._limit - self._offset)
@@ -225,26 +225,28 @@ def _close(log: OpenLog | None) -> None:
 
 
 class LineFormatter:
-    """Turns log lines into what the API sends."""
+    """Turns lines of the file into what the container wrote, with stamps and details before it where asked for."""
 
     def __init__(self, options: LogOptions, details: str, *, terminal: bool) -> None:
-        self._wanted = {b"stdout": 1} if options.stdout else {}
+        """With a `terminal` there is one stream, so that lines need not stay apart: that is half the time."""
+        self._terminal = terminal
+        self._wanted = {b"stdout": STDOUT} if options.stdout else {}
         if options.stderr:
-            self._wanted[b"stderr"] = 2
+            self._wanted[b"stderr"] = STDERR
         self._since = log_time(options.since_ns) if options.since_ns else b""
         self._until = log_time(options.until_ns) if options.until_ns else b""
         self._timestamps = options.timestamps
         self._details = details.encode() + b" " if options.details else b""
-        self._terminal = terminal
-        self._at_line_start = {1: True, 2: True}
+        self._prefixed = bool(self._timestamps or self._details)
+        self._at_line_start = {STDOUT: True, STDERR: True}
 
     def take_all_since(self) -> None:
         """Let every line pass that `until` lets: what comes is later than `since`, though its stamp may not be."""
         self._since = b""
 
-    def lines(self, lines: list[bytes]) -> bytes:
+    def lines(self, lines: list[bytes]) -> Batch:
         """Return the output for whole lines of the file."""
-        output: list[bytes] = []
+        output: Batch = []
         for line in lines:
             parts = line.split(b" ", 3)
             if len(parts) != 4:
@@ -256,19 +258,21 @@ class LineFormatter:
             stream = self._wanted.get(stream_name)
             if stream is None:
                 continue
-            output.append(self._render(moment, stream, tag, text))
-        return b"".join(output)
+            # The tag is F, or F and more, where the line is at its end.
+            full = tag[:1] == b"F"
+            if self._prefixed:
+                text = self._prefix(moment, stream, full=full) + text
+            output.append((stream, text + b"\n" if full else text))
+        if self._terminal and output:
+            return [(STDOUT, b"".join([data for _, data in output]))]
+        return output
 
-    def _render(self, moment: bytes, stream: int, tag: bytes, text: bytes) -> bytes:
-        full = tag.startswith(b"F")
-        prefix = b""
-        if self._at_line_start[stream]:
-            if self._timestamps:
-                prefix = moment[:-6] + b"Z "
-            prefix += self._details
-        self._at_line_start[stream] = full
-        data = prefix + text + (b"\n" if full else b"")
-        return data if self._terminal else frame(stream, data)
+    def _prefix(self, moment: bytes, stream: int, *, full: bool) -> bytes:
+        """What stands before a piece of a line: something before the first only."""
+        begins, self._at_line_start[stream] = self._at_line_start[stream], full
+        if not begins:
+            return b""
+        return (moment[:-6] + b"Z " if self._timestamps else b"") + self._details
 
 
 def log_time(nanoseconds: int) -> bytes:

@@ -9,8 +9,7 @@ is let go, so that it cannot stop what is not its own. What it missed is in the 
 However many attachments there are, they share the pieces of the output, and the hub hands them out some at a time, so
 that other clients have their turn.
 
-The wire format of a multiplexed stream is the API's: an 8-byte header (stream, 0, 0, 0, length in big endian), then
-the data. With a terminal there is one raw stream.
+With a terminal there is one stream, which conmon calls stdout.
 """
 
 from __future__ import annotations
@@ -23,23 +22,21 @@ import socket
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Iterator
 
+from darse.containers.streams.output import STDERR, STDOUT, Batch, Piece
 from darse.detach_keys import DetachKeys
-from darse.runtime.monitor.conmon import STDERR, STDOUT
+from darse.runtime.monitor import conmon
 from darse.runtime.monitor.console import Console
 
 _HIGH_WATER = 1024 * 1024
 # Bytes that are given to a client's connection at once: it copies what the client does not take yet.
-_PIECE = 64 * 1024
+_MOST_GIVEN = 64 * 1024
+# What a piece counts beside its bytes, so that a great many tiny ones are not taken for nothing.
+_PIECE_OVERHEAD = 8
 # Attachments that are woken, or left, in one turn of the event loop.
 _AT_ONCE = 64
 STALLED_SECONDS = 10.0
 _log = logging.getLogger("darse.containers")
-_STREAM_NUMBERS = {STDOUT: 1, STDERR: 2}
-
-
-def frame(stream: int, data: bytes) -> bytes:
-    """One frame of a multiplexed stream; `stream` is 1 for stdout and 2 for stderr."""
-    return bytes((stream, 0, 0, 0)) + len(data).to_bytes(4, "big") + data
+_STREAMS = {conmon.STDOUT: STDOUT, conmon.STDERR: STDERR}
 
 
 class Attachment:
@@ -53,10 +50,13 @@ class Attachment:
         stdin: bool,
         outputs: frozenset[int],
         detach_keys: DetachKeys | None,
-        history: AsyncIterator[bytes] | None = None,
+        history: AsyncIterator[Batch] | None = None,
     ) -> None:
-        """`outputs` holds STDOUT and STDERR as wanted; `history` is what to send first (past log lines)."""
-        self.multiplexed = not terminal
+        """`outputs` holds STDOUT and STDERR as the client asked; `history` is what comes first (past log lines).
+
+        `terminal` is whether the client takes the output for a terminal's, as one stream.
+        """
+        self.terminal = terminal
         self.detached = False
         self._hub = hub
         self._stdin = stdin
@@ -66,7 +66,7 @@ class Attachment:
         self._on_let_go: Callable[[], None] | None = None
         #: Since when the client has taken nothing of what there is for it, in the event loop's time.
         self.waits_since: float | None = None
-        self._buffer: deque[bytes] = deque()
+        self._buffer: deque[Piece] = deque()
         self._size = 0
         self._news = asyncio.Event()
         self._finished = False
@@ -76,18 +76,14 @@ class Attachment:
         """Whether the client is too slow to be given more."""
         return self._size >= _HIGH_WATER
 
-    def feed(self, stream: int, data: bytes) -> None:
-        """Take output of the process."""
-        self.take(stream, frame(_STREAM_NUMBERS[stream], data) if self.multiplexed else data)
-
-    def take(self, stream: int, data: bytes) -> None:
-        """Take a piece of the output in the attachment's own form."""
-        if stream not in self._outputs or self._finished:
+    def take(self, piece: Piece) -> None:
+        """Take a piece of the output."""
+        if piece[0] not in self._outputs or self._finished:
             return
         if not self._buffer:
             self.waits_since = asyncio.get_running_loop().time()
-        self._buffer.append(data)
-        self._size += len(data)
+        self._buffer.append(piece)
+        self._size += len(piece[1]) + _PIECE_OVERHEAD
         self._news.set()
 
     def finish(self) -> None:
@@ -107,11 +103,11 @@ class Attachment:
         """Have `leave` called if the client is let go because it does not read."""
         self._on_let_go = leave
 
-    async def frames(self) -> AsyncIterator[bytes]:
+    async def output(self) -> AsyncIterator[Batch]:
         """Yield output until the process has ended, the client has detached, or `close()`."""
         if self._history is not None:
-            async for piece in self._history:
-                yield piece
+            async for batch in self._history:
+                yield batch
         while True:
             if self._buffer:
                 yield self._next()
@@ -121,18 +117,18 @@ class Attachment:
                 self._news.clear()
                 await self._news.wait()
 
-    def _next(self) -> bytes:
-        pieces = [self._buffer.popleft()]
-        size = len(pieces[0])
-        while self._buffer and size + len(self._buffer[0]) <= _PIECE:
-            pieces.append(self._buffer.popleft())
-            size += len(pieces[-1])
+    def _next(self) -> Batch:
+        batch = [self._buffer.popleft()]
+        size = len(batch[0][1]) + _PIECE_OVERHEAD
+        while self._buffer and (more := size + len(self._buffer[0][1]) + _PIECE_OVERHEAD) <= _MOST_GIVEN:
+            batch.append(self._buffer.popleft())
+            size = more
         self.waits_since = asyncio.get_running_loop().time() if self._buffer else None
         was_full = self.full
         self._size -= size
         if was_full:
             self._hub.read_by(self)
-        return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+        return batch
 
     async def write(self, data: bytes) -> None:
         """Give input to the process. Input that nobody can take any more is dropped, as a closed pipe's is."""
@@ -294,29 +290,29 @@ class ConsoleHub:
             self._console.end_input()
 
     def _output(self, stream: int, data: bytes) -> None:
-        framed = frame(_STREAM_NUMBERS[stream], data)
+        piece = (_STREAMS[stream], data)
         everybody = iter(list(self._attachments))
         if len(self._attachments) <= _AT_ONCE:
-            self._share(stream, data, framed, everybody)
+            self._share(piece, everybody)
             if self._full:
                 self.balance()
         else:
             assert self._console is not None
             self._sharing = True
             self._console.pause()
-            self._share_in_turns(stream, data, framed, everybody)
+            self._share_in_turns(piece, everybody)
 
-    def _share(self, stream: int, data: bytes, framed: bytes, among: Iterator[Attachment]) -> None:
+    def _share(self, piece: Piece, among: Iterator[Attachment]) -> None:
         for attachment in among:
-            attachment.take(stream, framed if attachment.multiplexed else data)
+            attachment.take(piece)
             if attachment.full and attachment in self._attachments:
                 self._full.add(attachment)
 
-    def _share_in_turns(self, stream: int, data: bytes, framed: bytes, rest: Iterator[Attachment]) -> None:
+    def _share_in_turns(self, piece: Piece, rest: Iterator[Attachment]) -> None:
         some = list(itertools.islice(rest, _AT_ONCE))
-        self._share(stream, data, framed, iter(some))
+        self._share(piece, iter(some))
         if some:
-            asyncio.get_running_loop().call_soon(self._share_in_turns, stream, data, framed, rest)
+            asyncio.get_running_loop().call_soon(self._share_in_turns, piece, rest)
         else:
             self._sharing = False
             self.balance()

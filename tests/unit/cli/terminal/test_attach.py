@@ -7,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from darse.api.multiplexing import frames
 from darse.cli.errors import ApiError, ConnectionLost
 from darse.cli.terminal import attach
 from darse.client.requests import ApiRequest, AttachRequest
-from darse.containers.streams.console import frame
 from tests.unit.cli.fake import FakeClient
 
 
@@ -21,7 +21,7 @@ class _ReturningClient(FakeClient):
 
     def __init__(self, refusal: ApiError, *, paused: bool = False) -> None:
         state = {"Running": True, "Paused": paused, "ExitCode": 0}
-        log = [frame(1, b"2026-11-28T18:00:00.000000001Z the last\n")]
+        log = [frames([(1, b"2026-11-28T18:00:00.000000001Z the last\n")])]
         super().__init__({("GET", "/containers/c/json"): {"State": state}, ("GET", "/containers/c/logs"): log})
         self._waits: list[Any] = [ConnectionLost("the engine went away"), {"StatusCode": 7}]
         self._attaches: list[ApiError | None] = [None, refusal]

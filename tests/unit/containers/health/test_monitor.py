@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 
 from darse.containers.health.monitor import HealthMonitor
+from darse.containers.streams.output import STDOUT, Batch
 from darse.testing.clock import in_fake_time
 from darse.testing.room import ContainerRoom, container_room
 from darse.wire.containers import ContainerConfig, HealthConfig
@@ -41,11 +42,11 @@ class Execs:
         ended = self._ended[exec_id] = asyncio.Event()
         asyncio.get_running_loop().call_later(self.seconds, ended.set)
 
-        async def frames() -> AsyncIterator[bytes]:
-            yield b"printed"
+        async def output() -> AsyncIterator[Batch]:
+            yield [(STDOUT, b"printed")]
             await ended.wait()
 
-        return SimpleNamespace(frames=frames)
+        return SimpleNamespace(output=output)
 
     def inspect(self, exec_id: str) -> Any:
         return SimpleNamespace(ExitCode=self.code)

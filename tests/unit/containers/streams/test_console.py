@@ -8,8 +8,11 @@ import socket
 import pytest
 
 from darse.containers.streams import console
-from darse.containers.streams.console import _HIGH_WATER, _PIECE, Attachment, ConsoleHub, frame
-from darse.runtime.monitor.conmon import STDERR, STDOUT
+from darse.containers.streams.console import _HIGH_WATER, _MOST_GIVEN, Attachment, ConsoleHub
+from darse.containers.streams.output import STDERR, STDOUT
+from darse.runtime.monitor import conmon as monitor
+
+_OF_CONMON = {STDOUT: monitor.STDOUT, STDERR: monitor.STDERR}
 
 
 class _Conmon:
@@ -20,7 +23,7 @@ class _Conmon:
         self.ours.setblocking(False)
 
     def says(self, stream, data):
-        self.theirs.send(bytes((stream,)) + data)
+        self.theirs.send(bytes((_OF_CONMON[stream],)) + data)
 
 
 @pytest.fixture
@@ -44,7 +47,11 @@ def _attach(hub, *, running=True, **options):
 
 
 async def _collect(attachment):
-    return b"".join([piece async for piece in attachment.frames()])
+    return [piece async for batch in attachment.output() for piece in batch]
+
+
+def _data(pieces):
+    return b"".join(data for _, data in pieces)
 
 
 async def test_every_client_gets_the_streams_it_asked_for(conmon):
@@ -54,8 +61,8 @@ async def test_every_client_gets_the_streams_it_asked_for(conmon):
     conmon.says(STDERR, b"err")
     conmon.theirs.close()
     hub.process_exited()
-    assert await _collect(both) == frame(1, b"out") + frame(2, b"err")
-    assert await _collect(errors) == frame(2, b"err")
+    assert await _collect(both) == [(STDOUT, b"out"), (STDERR, b"err")]
+    assert await _collect(errors) == [(STDERR, b"err")]
 
 
 async def test_a_client_from_before_the_start_misses_nothing(conmon):
@@ -65,7 +72,7 @@ async def test_a_client_from_before_the_start_misses_nothing(conmon):
     hub.connect()
     conmon.theirs.close()
     hub.process_exited()
-    assert await _collect(attachment) == frame(1, b"first")
+    assert await _collect(attachment) == [(STDOUT, b"first")]
 
 
 async def test_the_stream_ends_only_when_the_exit_is_on_record(conmon):
@@ -75,7 +82,7 @@ async def test_the_stream_ends_only_when_the_exit_is_on_record(conmon):
     done, _ = await asyncio.wait({collecting}, timeout=0.05)
     assert not done
     hub.process_exited()
-    assert await asyncio.wait_for(collecting, 5) == b""
+    assert await asyncio.wait_for(collecting, 5) == []
 
 
 async def test_input_reaches_the_process_and_its_end_closes_stdin_of_one_client_only(conmon):
@@ -110,8 +117,8 @@ async def test_the_slowest_client_sets_the_pace(conmon):
             await asyncio.sleep(0)
     assert attachment.full
     assert sent < _HIGH_WATER * 3
-    pieces = attachment.frames()
-    assert len(await anext(pieces)) <= _PIECE
+    batches = attachment.output()
+    assert len(_data(await anext(batches))) <= _MOST_GIVEN
     assert not attachment.full
 
 
@@ -136,19 +143,19 @@ async def test_an_onlooker_that_does_not_read_is_let_go(conmon, monkeypatch):
     pieces = []
 
     async def read():
-        async for piece in reading.frames():
-            pieces.append(piece)
+        async for batch in reading.output():
+            pieces.extend(batch)
 
     task = asyncio.create_task(read())
     await _fill(conmon, stalled)
     await asyncio.wait_for(left.wait(), 5)
-    assert await _collect(stalled) == b""
+    assert await _collect(stalled) == []
     conmon.theirs.setblocking(True)
     await asyncio.to_thread(conmon.says, STDOUT, b"goes on")
     conmon.theirs.close()
     hub.process_exited()
     await asyncio.wait_for(task, 5)
-    assert b"".join(pieces).endswith(b"goes on")
+    assert _data(pieces).endswith(b"goes on")
 
 
 async def test_a_crowd_that_does_not_read_is_let_go_some_at_a_time(conmon, monkeypatch):
@@ -191,11 +198,11 @@ async def test_a_slow_client_that_reads_is_kept(conmon, monkeypatch):
     monkeypatch.setattr(console, "STALLED_SECONDS", 0.2)
     hub = _hub(conmon)
     attachment = _attach(hub)
-    pieces = attachment.frames()
+    batches = attachment.output()
     for _ in range(5):
         await _fill(conmon, attachment)
         await asyncio.sleep(0.1)
-        assert await anext(pieces)
+        assert await anext(batches)
     assert hub.is_used
 
 
@@ -217,7 +224,7 @@ async def test_a_crowd_gets_everything_in_order_and_others_their_turn(conmon):
     conmon.theirs.close()
     hub.process_exited()
     expected = b"".join(b"%d," % number for number in range(20))
-    assert set(await asyncio.wait_for(asyncio.gather(*collecting), 20)) == {expected}
+    assert set(map(_data, await asyncio.wait_for(asyncio.gather(*collecting), 20))) == {expected}
     others.cancel()
     assert turns > 20 * 500 / console._AT_ONCE
 
@@ -239,7 +246,7 @@ async def test_a_process_that_has_just_ended_has_empty_streams(conmon, gone):
     done, _ = await asyncio.wait({collecting}, timeout=0.05)
     assert not done
     hub.process_exited()
-    assert await asyncio.wait_for(collecting, 5) == b""
+    assert await asyncio.wait_for(collecting, 5) == []
 
 
 async def test_a_console_that_cannot_be_reached_for_other_reasons_is_an_error():
