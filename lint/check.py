@@ -3,6 +3,7 @@
     names      no word of lint/words.py in the name of a module, class, function or flag
     texts      no phrase of lint/words.py in messages, help and documentation
     classes    no two public classes with one name
+    stores     no room but images/ reaches through `.stores`: ImageService has methods for the others
     callbacks  no lambda assigned to an attribute, and no method to one of another object: a reader who looks for a
                method finds it in its class
     functions  none longer than 60 lines
@@ -32,7 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 BASELINE = Path(__file__).with_name("baseline.txt")
 LONGEST_FUNCTION = 60
 MOST_MODULES = 25
-CHECKS = ("names", "texts", "classes", "callbacks", "functions", "folders", "circles")
+CHECKS = ("names", "texts", "classes", "stores", "callbacks", "functions", "folders", "circles")
 # The functions that declare flags of the command, and of the engine; their first argument is the flag's name.
 _FLAG_MAKERS = {"Flag", "Option", "choice", "duration", "integer", "listing", "string", "switch"}
 _OWN = ("self", "cls")
@@ -106,6 +107,7 @@ def violations(root: Path) -> Iterator[Violation]:
         yield from _names(tree, place)
         yield from _texts(tree, place)
         yield from _functions(tree, place)
+        yield from _stores(tree, place)
         yield from _callbacks(tree, place, methods)
         for node in tree.body:
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
@@ -281,6 +283,15 @@ def _targets(node: ast.stmt) -> list[ast.expr]:
 def _is_own(target: ast.expr) -> TypeGuard[ast.Attribute]:
     """Whether this is an attribute of the object at hand."""
     return isinstance(target, ast.Attribute) and isinstance(target.value, ast.Name) and target.value.id in _OWN
+
+
+def _stores(tree: ast.Module, place: str) -> Iterator[Violation]:
+    # darse.testing builds rooms of parts, for tests.
+    if place.startswith(("src/darse/images/", "src/darse/testing/")):
+        return
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and node.attr == "stores":
+            yield Violation("stores", ast.unparse(node), f"{place}:{node.lineno}", "call a method of ImageService")
 
 
 def _callbacks(tree: ast.Module, place: str, methods: set[str]) -> Iterator[Violation]:

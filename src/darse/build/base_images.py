@@ -84,7 +84,7 @@ class BaseImages:
 
     async def _of_layout(self, text: str, platform: platforms.Platform) -> ResolvedImage:
         try:
-            found = self._images.stores.images.find(digest_of_layout(text), platform)
+            found = self._images.find_image(digest_of_layout(text), platform)
             return ResolvedImage(text, await self._document(found))
         except EngineError as error:
             raise BuildError(f"{text}: {error}") from error
@@ -92,7 +92,7 @@ class BaseImages:
     async def _document(self, found: FoundImage) -> dict[str, Any]:
         """The configuration of an image, which is kept until the build's end."""
         self._lease.hold(*found.image.chain_ids)
-        config = (await self._images.stores.content.read_documents([found.image.id]))[found.image.id]
+        config = await self._images.read_config(found.image)
         document: dict[str, Any] = msgspec.json.decode(config, type=dict[str, Any])
         return document
 
@@ -116,7 +116,7 @@ class BaseImages:
                 named.append(identifier)
         for name in named:
             try:
-                return self._images.stores.images.find(name, platform)
+                return self._images.find_image(name, platform)
             except (NotFound, InvalidParameter):
                 continue
         return None

@@ -49,7 +49,7 @@ class ImageLayouts:
                     await self._remove(image_id)
 
     async def _remove(self, image_id: str) -> None:
-        if self._images.stores.images.names_with(image_id):
+        if self._images.names_with(image_id):
             return  # the build has made the very same, or somebody has named it meanwhile
         # A container may have been made of it meanwhile; or it was removed.
         with contextlib.suppress(NotFound, Conflict):
@@ -66,19 +66,18 @@ class LayoutsOfBuild:
 
     async def receive(self, pieces: AsyncIterator[bytes]) -> None:
         """Load the archive of a layout, each blob of which is verified. Raises InvalidParameter and SystemFault."""
-        before = {image.id for image in self._images.stores.images}
+        before = self._images.image_ids()
         for one in await self._images.loader.load_images(pieces):
             if one.image.id not in before or one.image.id in self._uses:
                 self._use(one.image.id)
 
     def has(self, digest: str, platform: Platform) -> bool:
         """Whether the image of a manifest or index is here, all of it; it stays, as one that this build has brought."""
-        stores = self._images.stores
         try:
-            found = stores.images.find(digest, platform)
+            found = self._images.find_image(digest, platform)
         except (NotFound, InvalidParameter):
             return False
-        if found.image.id == digest or not all(map(stores.layers.exists, found.image.chain_ids)):
+        if found.image.id == digest or not all(map(self._images.has_layer, found.image.chain_ids)):
             return False
         if found.image.id in self._uses:
             self._use(found.image.id)

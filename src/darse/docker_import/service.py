@@ -26,7 +26,6 @@ from darse.image_spec.manifests import Descriptor
 from darse.image_spec.media_types import OCI_LAYER
 from darse.images import references
 from darse.images.gc.collector import Lease
-from darse.images.layers.linked import stage_linked
 from darse.images.references import Reference
 from darse.networks.service import PREDEFINED
 from darse.wire.host_config import HostConfig
@@ -235,19 +234,11 @@ class DockerImport:
         return names, taken
 
     async def _layer(self, root: DockerRoot, diff_id: str, chain_id: str) -> Descriptor:
-        stores = self._dependencies.images.stores
-        if not stores.layers.exists(chain_id):
+        images = self._dependencies.images
+        if not images.has_layer(chain_id):
             found = await executors.storage.run(root.layer, chain_id)
-            staged = await stage_linked(stores.content, found.files, found.tar_split, diff_id)
-            try:
-                if staged.diff_id != diff_id:
-                    raise InvalidParameter(
-                        f"layer {diff_id} is damaged: the files in {found.files} are those of {staged.diff_id}"
-                    )
-                await stores.layers.publish(staged, chain_id)
-            finally:
-                await stores.layers.discard_staged(staged)
-        return Descriptor(OCI_LAYER, diff_id, stores.layers.archive_size(chain_id))
+            await images.link_layer(chain_id, diff_id, found.files, found.tar_split)
+        return Descriptor(OCI_LAYER, diff_id, images.layer_archive_size(chain_id))
 
     # Volumes
 

@@ -8,14 +8,14 @@
     disk_usage what all of it takes on the disk
     snapshots  containers' writable layers
     snapshotter  trees that are no container's: results of builds
-    stores     images, content, layers: for the operations of `darse.images`; others use the methods below
+    stores       images, content, layers: for the operations of this room. Other rooms use the methods below
 
 Pull and push are in `darse.images.transfer`.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 from functools import cached_property
 from pathlib import Path
@@ -38,17 +38,20 @@ from darse.images.gc.crash_recovery import CrashRecovery
 from darse.images.gc.delete import ImageDeletion
 from darse.images.gc.fsck import StoreCheck
 from darse.images.layers.compressed import CompressedDigests
+from darse.images.layers.compression import Compression, compress_layer
 from darse.images.layers.disk_usage import LayerDiskUsage
+from darse.images.layers.linked import stage_linked
 from darse.images.layers.remapped import RemappedLayers
-from darse.images.layers.store import LayerStore
+from darse.images.layers.store import LayerSource, LayerStore
 from darse.images.model import Image, Layer, Target
 from darse.images.pull_traces import PullTraces
 from darse.images.references import Reference
 from darse.images.snapshots.owners import SnapshotOwners
 from darse.images.snapshots.service import SnapshotService
 from darse.images.snapshots.snapshotter import Snapshotter
-from darse.images.store import ImageStore
+from darse.images.store import FoundImage, ImageStore
 from darse.images.stores import ImageStores
+from darse.images.threads import run_to_end
 from darse.images.views import ImageViews
 from darse.images.writer import ImageDocuments, ImageWriter
 from darse.recovery.startup import Recovery
@@ -185,6 +188,30 @@ class ImageService:
         """Return what a name, id or digest refers to: a manifest or an index. Raises NotFound and InvalidParameter."""
         return self.stores.images.find(reference).target.descriptor
 
+    def find_image(self, reference: str, platform: Platform | None = None) -> FoundImage:
+        """Return an image, the target it was found in, and the name it was found by.
+
+        `reference` is a name, an id, a manifest's or index's digest, or the beginning of an id. Raises NotFound, also
+        where there is none for `platform`, and InvalidParameter for what can be no reference.
+        """
+        return self.stores.images.find(reference, platform)
+
+    def all_images(self) -> Iterator[Image]:
+        """Every image, in no order. The images must not change meanwhile."""
+        return iter(self.stores.images)
+
+    def image_ids(self) -> set[str]:
+        """The ids of all images, as they are now."""
+        return {image.id for image in self.stores.images}
+
+    def names_with(self, image_id: str) -> list[str]:
+        """The references of the targets that have an image, for whichever platform."""
+        return self.stores.images.names_with(image_id)
+
+    async def read_config(self, image: Image) -> bytes:
+        """An image's configuration, to the byte. Raises SystemFault where the disk has lost it."""
+        return (await self.stores.content.read_documents([image.id]))[image.id]
+
     def made_from(self, base: Image) -> set[str]:
         """The ids of the images that were made from an image, its own included."""
         images = self.stores.images
@@ -199,6 +226,86 @@ class ImageService:
             return image_id
         candidates = images.images_of(found.target) if found.reference is not None else [found.image]
         return reference if any(image.id == image_id for image in candidates) else image_id
+
+    # Blobs: documents, and the archives of layers that are kept
+
+    def has_blob(self, digest: str) -> bool:
+        """Whether a blob is here."""
+        return self.stores.content.has(digest)
+
+    def blob_path(self, digest: str) -> Path:
+        """The file of a blob, which nobody may change."""
+        return self.stores.content.path(digest)
+
+    def blob_size(self, digest: str) -> int:
+        """A blob's size in bytes. Blocks. Raises as `ContentStore.size`."""
+        return self.stores.content.size(digest)
+
+    def read_blob(self, digest: str) -> bytes:
+        """A blob's bytes. Blocks. Raises as `ContentStore.read`."""
+        return self.stores.content.read(digest)
+
+    # Layers, by their chain IDs. Who makes, fetches or reads one holds a lease on it.
+
+    def has_layer(self, chain_id: str) -> bool:
+        """Whether a layer is here, complete."""
+        return self.stores.layers.exists(chain_id)
+
+    def layer_size(self, chain_id: str) -> int:
+        """The bytes of a layer's files."""
+        return self.stores.layers.size(chain_id)
+
+    def layer_diff_id(self, chain_id: str) -> str:
+        """The digest of a layer's uncompressed archive."""
+        return self.stores.layers.diff_id(chain_id)
+
+    def layer_archive_size(self, chain_id: str) -> int:
+        """The bytes of a layer's uncompressed archive."""
+        return self.stores.layers.archive_size(chain_id)
+
+    def layer_archive(self, chain_id: str) -> AsyncIterator[bytes]:
+        """Yield a layer's uncompressed archive, to the byte as it came. Raises as `LayerStore.archive`."""
+        return self.stores.layers.archive(chain_id)
+
+    async def compress_layer(self, chain_id: str, compression: Compression, target: Path) -> Descriptor:
+        """Write a layer's archive to a new file; see `darse.images.layers.compression.compress_layer`."""
+        return await compress_layer(self.stores.layers, chain_id, compression, target)
+
+    async def keep_compressed_layer(self, chain_id: str, compression: Compression) -> Descriptor:
+        """Have a layer's archive among the blobs, in a form; return its descriptor. Raises as `compress_layer`."""
+        content = self.stores.content
+        target = content.temporary()
+        try:
+            blob = await compress_layer(self.stores.layers, chain_id, compression, target)
+            self.stores.gc.note_blobs([blob.digest])
+            await run_to_end(content.share, target, blob.digest)
+        finally:
+            await run_to_end(target.unlink, missing_ok=True)
+        return blob
+
+    async def ensure_layer(self, chain_id: str, diff_id: str, source: LayerSource) -> None:
+        """Unpack an archive as a layer unless that is here. Raises as `LayerStore.ensure`."""
+        await self.stores.layers.ensure(chain_id, diff_id, source)
+
+    async def link_layer(self, chain_id: str, diff_id: str, files: Path, tar_split: Path) -> None:
+        """Make a layer of the files that another engine has of it, by links; see `stage_linked`.
+
+        Raises InvalidParameter for files that are not what `diff_id` says, and SystemFault.
+        """
+        layers = self.stores.layers
+        staged = await stage_linked(self.stores.content, files, tar_split, diff_id)
+        try:
+            if staged.diff_id != diff_id:
+                raise InvalidParameter(
+                    f"layer {diff_id} is damaged: the files in {files} are those of {staged.diff_id}"
+                )
+            await layers.publish(staged, chain_id)
+        finally:
+            await layers.discard_staged(staged)
+
+    async def collect_garbage(self) -> None:
+        """Remove the layers and blobs that nothing needs."""
+        await self.stores.gc.collect()
 
     # Changing
 
@@ -232,10 +339,16 @@ class ImageService:
             yield lease
 
     async def commit_layer(
-        self, upper: Path, parent: str | None, *, skip: Iterable[str] = (), owners: str = ""
+        self,
+        upper: Path,
+        parent: str | None,
+        *,
+        skip: Iterable[str] = (),
+        owners: str = "",
+        newest: int | None = None,
     ) -> Layer:
         """Make a layer of an overlay's upper directory; see `LayerStore.commit`."""
-        return await self.stores.layers.commit(upper, parent, skip=skip, owners=owners)
+        return await self.stores.layers.commit(upper, parent, skip=skip, owners=owners, newest=newest)
 
     @asynccontextmanager
     async def create_image(

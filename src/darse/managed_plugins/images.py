@@ -81,7 +81,7 @@ class PluginImages:
         async with self._images.lease() as lease:
             lease.hold(*(one.chain_id for one in layers))
             for layer in layers:
-                if not self._images.stores.layers.exists(layer.chain_id):
+                if not self._images.has_layer(layer.chain_id):
                     report(LayerProgress(layer.blob.digest, LayerStage.DOWNLOADING))
                     await self._artifacts.fetch_layer(reference, credentials, layer)
                 report(LayerProgress(layer.blob.digest, LayerStage.PULLED))
@@ -102,7 +102,7 @@ class PluginImages:
             raise InvalidParameter("the archive of a plugin has a directory rootfs, and this one has none")
         check_config(read_config(content))
         async with self._images.lease() as lease:
-            layer = await self._images.stores.layers.commit(staged / "rootfs", None)
+            layer = await self._images.commit_layer(staged / "rootfs", None)
             lease.hold(layer.chain_id)
             document = {key: value for key, value in msgspec.json.decode(content).items() if key != "rootfs"}
             document["rootfs"] = {"type": "layers", "diff_ids": [layer.diff_id]}

@@ -51,6 +51,7 @@ def entries(check: ModuleType, root: Path, files: dict[str, str]) -> list[str]:
         ("a.py", "class A:\n    def __init__(self): self.b = lambda _: []", "callbacks: self.b"),
         ("a.py", f"{ENDING}def join(a, b): b.stop = a.end", "callbacks: b.stop"),
         ("a.py", f"{ENDING}    def join(self): self.b.stop = self.end", "callbacks: self.b.stop"),
+        ("build/a.py", "layers = images.stores.layers", "stores: images.stores"),
         ("a.py", LONG, "functions: long"),
         ("a.py", "class A:\n" + "".join(f"    {line}\n" for line in LONG.splitlines()), "functions: A.long"),
     ],

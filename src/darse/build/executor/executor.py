@@ -101,13 +101,12 @@ class EngineExecutor:
 
     def bytes_of_images(self, snapshot: str) -> int:
         """Bytes of a snapshot's layers that are the image store's, and that no image has any more."""
-        layers = self.images.stores.layers
-        of_images = {chain for image in self.images.stores.images for chain in image.chain_ids}
+        of_images = {chain for image in self.images.all_images() for chain in image.chain_ids}
         try:
             stack = self.snapshotter.layers_of(snapshot)
         except NotFound:
             return 0
-        return sum(layers.size(one) for one in stack if one.startswith("sha256:") and one not in of_images)
+        return sum(self.images.layer_size(one) for one in stack if one.startswith("sha256:") and one not in of_images)
 
     async def digest(
         self, snapshot: Snapshot, selectors: Sequence[Selector], contexts: LocalContexts | None = None
@@ -140,7 +139,7 @@ class EngineExecutor:
         await self.snapshotter.remove([snapshot])
         if self._collecting is None or self._collecting.done():
             # Layers of images that only this tree needed.
-            self._collecting = asyncio.create_task(self.images.stores.gc.collect())
+            self._collecting = asyncio.create_task(self.images.collect_garbage())
 
     async def close(self) -> None:
         """Wait for what is under way."""

@@ -18,9 +18,7 @@ from darse.image_spec.digests import chain_above
 from darse.image_spec.manifests import Descriptor
 from darse.image_spec.media_types import OCI_LAYER
 from darse.images.gc.collector import Lease
-from darse.images.layers.compression import compress_layer
 from darse.images.model import Layer
-from darse.images.threads import run_to_end
 
 if TYPE_CHECKING:
     from darse.build.executor import EngineExecutor
@@ -33,7 +31,6 @@ class LayerExport:
         self._executor = executor
         self._images = executor.images
         self._snapshotter = executor.snapshotter
-        self._layers = executor.images.stores.layers
         self._lease = lease
         self._options = options
 
@@ -72,7 +69,7 @@ class LayerExport:
             return await self._layer(layer, below)
         parent = below[-1].chain_id if below else None
         path = self._snapshotter.path(self._snapshotter.current(layer))
-        made = await self._layers.commit(path, parent, newest=newest)
+        made = await self._images.commit_layer(path, parent, newest=newest)
         self._lease.hold(made.chain_id)
         return made
 
@@ -83,17 +80,17 @@ class LayerExport:
             return await self._held_layer(self._snapshotter.current(layer), below[-1].chain_id if below else None)
 
     async def _held_layer(self, layer: str, parent: str | None) -> Layer:
-        layers = self._layers
+        images = self._images
         of_image = layer.startswith("sha256:")
-        diff_id = layers.diff_id(layer) if of_image else self._snapshotter.diff_id(layer)
+        diff_id = images.layer_diff_id(layer) if of_image else self._snapshotter.diff_id(layer)
         if diff_id:
             chain_id = chain_above(parent, diff_id)
             self._lease.hold(chain_id)
-            if of_image and chain_id != layer and not layers.exists(chain_id):
-                source = PipeSource(layers.archive_size(layer))
-                await source.fed_by(layers.archive(layer), layers.ensure(chain_id, diff_id, source))
-            if layers.exists(chain_id):
-                return Layer(Descriptor(OCI_LAYER, diff_id, layers.archive_size(chain_id)), diff_id, chain_id)
+            if of_image and chain_id != layer and not images.has_layer(chain_id):
+                source = PipeSource(images.layer_archive_size(layer))
+                await source.fed_by(images.layer_archive(layer), images.ensure_layer(chain_id, diff_id, source))
+            if images.has_layer(chain_id):
+                return Layer(Descriptor(OCI_LAYER, diff_id, images.layer_archive_size(chain_id)), diff_id, chain_id)
         exported = await self._snapshotter.export(layer, parent)
         self._lease.hold(exported.chain_id)
         return exported
@@ -102,7 +99,7 @@ class LayerExport:
         """The blob that a base image's layer came as: the same one whatever else is here."""
         known = {
             one.blob.digest: one.blob
-            for image in self._images.stores.images
+            for image in self._images.all_images()
             for one in image.layers
             if one.diff_id == layer.diff_id and one.blob.digest != layer.diff_id
         }
@@ -121,12 +118,5 @@ class LayerExport:
         """A layer whose blob is its archive in the form that is asked for, and is kept."""
         compression = self._options.compression
         assert compression is not None
-        content = self._images.stores.content
-        target = content.temporary()
-        try:
-            blob = await compress_layer(self._layers, layer.chain_id, compression, target)
-            self._images.stores.gc.note_blobs([blob.digest])
-            await run_to_end(content.share, target, blob.digest)
-        finally:
-            await run_to_end(target.unlink, missing_ok=True)
+        blob = await self._images.keep_compressed_layer(layer.chain_id, compression)
         return msgspec.structs.replace(layer, blob=blob)

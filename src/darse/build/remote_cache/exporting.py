@@ -25,7 +25,7 @@ from darse.core.errors import NotFound
 from darse.image_spec.manifests import Descriptor, encode_index, encode_manifest
 from darse.image_spec.media_types import OCI_MANIFEST
 from darse.images.gc.collector import Lease
-from darse.images.layers.compression import Compression, compress_layer
+from darse.images.layers.compression import Compression
 from darse.images.model import Layer
 from darse.images.threads import run_to_end
 from darse.images.transfer.service import RegistryService
@@ -139,9 +139,7 @@ class CacheExports:
             blob = by_diff_id.get(layer.diff_id)
             if blob is None:
                 path = directory / secrets.token_hex(8)
-                blob = await compress_layer(
-                    self._executor.images.stores.layers, layer.chain_id, Compression("gzip"), path
-                )
+                blob = await self._executor.images.compress_layer(layer.chain_id, Compression("gzip"), path)
                 await run_to_end(path.rename, directory / blob.digest.removeprefix("sha256:"))
                 by_diff_id[layer.diff_id] = blob
             blobs[layer.chain_id] = blob

@@ -146,14 +146,13 @@ class CacheImports:
     async def _fetch(self, source: _Source, layer: Layer) -> None:
         self._lease.hold(layer.chain_id)
         async with self._locks.hold(layer.chain_id):
-            if not self._executor.images.stores.layers.exists(layer.chain_id):
+            if not self._executor.images.has_layer(layer.chain_id):
                 await source.fetch(layer)
 
     @contextlib.asynccontextmanager
     async def _dropping(self, name: str, layers: Sequence[Layer]) -> AsyncIterator[None]:
         """Use a cache no more after the block has failed, and say why."""
-        stores = self._executor.images.stores
-        missing = [layer for layer in layers if not stores.layers.exists(layer.chain_id)]
+        missing = [layer for layer in layers if not self._executor.images.has_layer(layer.chain_id)]
         if not missing:
             yield
             return
@@ -261,13 +260,13 @@ class _Layout:
 class _LayoutSource:
     def __init__(self, executor: EngineExecutor, layout: _Layout, document: CacheDocument) -> None:
         self.document = document
-        self._layers = executor.images.stores.layers
+        self._images = executor.images
         self._layout = layout
 
     async def fetch(self, layer: Layer) -> None:
         """See _Source. What the archive unpacks to is verified."""
         source = _BlobOfLayout(self._layout, layer.blob.digest)
-        await self._layers.ensure(layer.chain_id, layer.diff_id, source)
+        await self._images.ensure_layer(layer.chain_id, layer.diff_id, source)
 
 
 class _BlobOfLayout:
@@ -287,13 +286,13 @@ class _BlobOfLayout:
 class _ClientSource:
     def __init__(self, executor: EngineExecutor, blobs: ClientBlobs, document: CacheDocument) -> None:
         self.document = document
-        self._layers = executor.images.stores.layers
+        self._images = executor.images
         self._blobs = blobs
 
     async def fetch(self, layer: Layer) -> None:
         """See _Source. What the archive unpacks to is verified."""
         source = PipeSource(-1)
-        ensured = self._layers.ensure(layer.chain_id, layer.diff_id, source)
+        ensured = self._images.ensure_layer(layer.chain_id, layer.diff_id, source)
         await source.fed_by(self._blobs.pieces(layer.blob.digest), ensured)
 
 

@@ -118,7 +118,7 @@ async def exported_for_now(
     Raises BuildError, also where the block raises EngineError.
     """
     images = service.images
-    before = {image.id for image in images.stores.images}
+    before = images.image_ids()
     try:
         async with internal_vertex(report, vertex):
             exported = await export_images(service.executor, results, export_options(attributes, epoch))
@@ -126,7 +126,7 @@ async def exported_for_now(
             yield exported
         finally:
             for image_id in exported.image_ids:
-                if image_id not in before and not images.stores.images.names_with(image_id):
+                if image_id not in before and not images.names_with(image_id):
                     await images.deletion.remove_image(image_id, force=False, prune=False)
     except EngineError as error:
         raise BuildError(str(error)) from error

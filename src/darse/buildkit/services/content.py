@@ -29,10 +29,6 @@ class ContentService(ContentBase):
     def __init__(self, service: BuildService) -> None:
         self._service = service
 
-    @property
-    def _store(self) -> Any:
-        return self._service.images.stores.content
-
     async def Info(self, stream: Stream[Any, Any]) -> None:
         """The size of a blob."""
         request = await request_of(stream)
@@ -44,8 +40,8 @@ class ContentService(ContentBase):
     async def _size(self, digest: str) -> int:
         """Raises GRPCError where there is no such blob."""
         size = self._service.history.attachments.size(digest)
-        if size is None and self._store.has(digest):
-            size = await executors.storage.run(self._store.size, digest)
+        if size is None and self._service.images.has_blob(digest):
+            size = await executors.storage.run(self._service.images.blob_size, digest)
         if size is None:
             raise GRPCError(Status.NOT_FOUND, f"content {digest}: not found")
         return int(size)
@@ -77,7 +73,7 @@ class ContentService(ContentBase):
                 await self._read_file(stream, request.digest, request.offset, end)
 
     async def _read_file(self, stream: Stream[Any, Any], digest: str, offset: int, end: int) -> None:
-        descriptor = os.open(self._store.path(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        descriptor = os.open(self._service.images.blob_path(digest), os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         try:
             while offset < end:
                 piece = await executors.storage.run(os.pread, descriptor, min(_PIECE, end - offset), offset)

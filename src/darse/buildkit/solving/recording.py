@@ -69,11 +69,10 @@ async def attach_results(
     service: BuildService, collected: AttachmentCollector, responses: Sequence[Mapping[str, str]]
 ) -> None:
     """The manifests, or indexes, that the exporters have made, of those that are in the engine's store."""
-    store = service.images.stores.content
     for response in responses:
         if (text := response.get("containerimage.descriptor")) is None:
             continue
         target = msgspec.json.decode(base64.b64decode(text), type=Descriptor)
-        if store.has(target.digest):
-            content = await executors.storage.run(store.read, target.digest)
+        if service.images.has_blob(target.digest):
+            content = await executors.storage.run(service.images.read_blob, target.digest)
             collected.add("result", content, target.media_type)
