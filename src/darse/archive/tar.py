@@ -10,6 +10,7 @@ a plain file.
 
 from __future__ import annotations
 
+import stat
 import struct
 import zlib
 
@@ -22,6 +23,15 @@ if TYPE_CHECKING:
 
 BLOCK = 512
 REGULAR, LINK, SYMLINK, CHARACTER, BLOCK_DEVICE, DIRECTORY, FIFO = b"0", b"1", b"2", b"3", b"4", b"5", b"6"
+#: The type of an entry by the type of its file (`stat.S_IFMT`): a socket has none.
+TYPES = {
+    stat.S_IFREG: REGULAR,
+    stat.S_IFDIR: DIRECTORY,
+    stat.S_IFLNK: SYMLINK,
+    stat.S_IFCHR: CHARACTER,
+    stat.S_IFBLK: BLOCK_DEVICE,
+    stat.S_IFIFO: FIFO,
+}
 XATTR = b"SCHILY.xattr."
 # name mode uid gid size mtime checksum type linkname magic+version uname gname devmajor devminor prefix
 _FIELDS = struct.Struct("100s8s8s8s12s12s8sc100s8s32s32s8s8s155s12x")

@@ -13,7 +13,7 @@ import stat
 
 from darse.archive.errors import ArchiveRefused, shown
 from darse.archive.headers import END, entry_headers, padded
-from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
+from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, LINK, REGULAR, SYMLINK, TYPES
 from darse.linux.fs.contained import ENTER, LEAVE, Walk
 from darse.linux.fs.sparse import data_segments
 
@@ -37,14 +37,6 @@ _NAMES = 256 * 1024
 _HELD = 512
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
-_KINDS = {
-    stat.S_IFREG: REGULAR,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHARACTER,
-    stat.S_IFBLK: BLOCK_DEVICE,
-    stat.S_IFIFO: FIFO,
-}
 # Gone since its name was read, or become something else: for who walks a tree, as if it had never been there.
 VANISHED = frozenset((errno.ENOENT, errno.ELOOP, errno.ENOTDIR, errno.ENXIO, errno.ESTALE))
 # Attributes that say how one overlay is made, or that only one host's security module understands.
@@ -96,7 +88,7 @@ class TarWriter:
         xattrs: the extended attributes of what cannot be opened; without it, none. Raises OSError (see `VANISHED`), and
         ArchiveRefused for an owner that is not mapped.
         """
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        kind = TYPES.get(stat.S_IFMT(status.st_mode))
         if kind is None:
             return  # a socket means nothing without the process that listens
         if kind == REGULAR:

@@ -10,7 +10,7 @@ import os
 import stat
 
 from darse.archive.headers import END, entry_headers, member
-from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
+from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, LINK, REGULAR, SYMLINK, TYPES
 from darse.cli.building.context_walk import unreadable, walk
 
 TYPE_CHECKING = False
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 _PIECE = 256 * 1024
 # Small entries are gathered: each piece is a write on the connection.
 _GATHERED = 64 * 1024
-_KINDS = {
-    stat.S_IFREG: REGULAR,
-    stat.S_IFDIR: DIRECTORY,
-    stat.S_IFLNK: SYMLINK,
-    stat.S_IFCHR: CHARACTER,
-    stat.S_IFBLK: BLOCK_DEVICE,
-    stat.S_IFIFO: FIFO,
-}
 _CAPABILITY = "security.capability"
 
 
@@ -64,7 +56,7 @@ class _Packer:
                 yield from self._entry(path, status)
 
     def _entry(self, path: str, status: os.stat_result) -> Iterator[bytes]:
-        kind = _KINDS.get(stat.S_IFMT(status.st_mode))
+        kind = TYPES.get(stat.S_IFMT(status.st_mode))
         if kind is None:
             return  # a socket means nothing without the process that listens
         where, name = os.path.join(self._directory, path), os.fsencode(path)

@@ -11,7 +11,7 @@ import re
 import struct
 import uuid
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -20,7 +20,7 @@ from darse.containers.logs.shipping.addresses import Address, TLSFiles
 from darse.containers.logs.shipping.connections import StreamConnection
 from darse.containers.logs.shipping.messages import Clock, Message
 from darse.containers.logs.shipping.origin import Origin
-from darse.containers.logs.shipping.receivers import RemoteDriver
+from darse.containers.logs.shipping.receivers import ConnectionReceiver, RemoteDriver
 from darse.core.errors import InvalidParameter
 from darse.durations import InvalidDuration, parse_duration
 from darse.units import InvalidSize, parse_size
@@ -108,31 +108,28 @@ def _duration(options: Mapping[str, str], name: str) -> float | None:
         raise InvalidParameter(str(error)) from None
 
 
-class FluentdReceiver:
+class FluentdReceiver(ConnectionReceiver):
     """A connection to a fluentd, or to something that speaks like it."""
 
     def __init__(self, origin: Origin) -> None:
         options = origin.options
         address = _address(options)
         self._connection = StreamConnection(address, TLSFiles() if address.transport == "tcp+tls" else None)
+        super().__init__(self._connection)
         self._with_acks = _boolean(options, "fluentd-request-ack")
         self._events = _Events(origin, precise=_boolean(options, "fluentd-sub-second-precision"))
         self._acknowledged = 0
         self._answers = _Answers()
 
-    async def connect(self, wake: Callable[[], None]) -> None:
-        """Raises OSError."""
-        await self._connection.connect(wake)
-
     @property
     def delivered(self) -> int:
         """See `Receiver`."""
-        return self._acknowledged if self._with_acks else self._connection.delivered
+        return self._acknowledged if self._with_acks else super().delivered
 
     @property
     def settled(self) -> int:
         """See `Receiver`."""
-        return self._acknowledged if self._with_acks else self._connection.settled
+        return self._acknowledged if self._with_acks else super().settled
 
     async def send(self, messages: Sequence[Message]) -> None:
         """See `Receiver`; with acknowledgements it waits for them."""
@@ -150,18 +147,10 @@ class FluentdReceiver:
                     chunks.popleft()
                     self._acknowledged += 1
 
-    def check(self) -> None:
-        """See `Receiver`."""
-        self._connection.check()
-
     async def finish(self) -> None:
         """See `Receiver`."""
         if not self._with_acks:
-            await self._connection.finish()
-
-    def close(self) -> None:
-        """See `Receiver`."""
-        self._connection.close()
+            await super().finish()
 
 
 class _Events:

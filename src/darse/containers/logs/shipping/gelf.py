@@ -17,7 +17,7 @@ from darse.containers.logs.shipping.addresses import Address, split
 from darse.containers.logs.shipping.connections import DatagramConnection, StreamConnection
 from darse.containers.logs.shipping.messages import Clock, Message
 from darse.containers.logs.shipping.origin import Origin
-from darse.containers.logs.shipping.receivers import RemoteDriver
+from darse.containers.logs.shipping.receivers import ConnectionReceiver, RemoteDriver
 from darse.core.errors import InvalidParameter
 
 _OPTIONS: Final = frozenset(
@@ -66,31 +66,17 @@ def _address(options: Mapping[str, str]) -> Address:
     return Address(parts.scheme, parts.hostname or "localhost", parts.port)
 
 
-class GelfReceiver:
+class GelfReceiver(ConnectionReceiver):
     """A connection to a Graylog, or to something that reads its format."""
 
     def __init__(self, origin: Origin) -> None:
         address = _address(origin.options)
         self._stream = StreamConnection(address) if address.transport == "tcp" else None
         self._datagrams = DatagramConnection(address)
-        self._connection = self._stream or self._datagrams
+        super().__init__(self._stream or self._datagrams)
         self._events = _Events(origin)
         self._level = int(origin.options.get("gelf-compression-level", "1"))
         self._compress = _COMPRESSIONS[origin.options.get("gelf-compression-type", "gzip")]
-
-    async def connect(self, wake: Callable[[], None]) -> None:
-        """Raises OSError."""
-        await self._connection.connect(wake)
-
-    @property
-    def delivered(self) -> int:
-        """See `Receiver`."""
-        return self._connection.delivered
-
-    @property
-    def settled(self) -> int:
-        """See `Receiver`."""
-        return self._connection.settled
 
     async def send(self, messages: Sequence[Message]) -> None:
         """See `Receiver`."""
@@ -99,18 +85,6 @@ class GelfReceiver:
             return
         for message in messages:
             await self._datagrams.send(_chunks(self._compress(self._events.encode(message), self._level)))
-
-    def check(self) -> None:
-        """See `Receiver`."""
-        self._connection.check()
-
-    async def finish(self) -> None:
-        """See `Receiver`."""
-        await self._connection.finish()
-
-    def close(self) -> None:
-        """See `Receiver`."""
-        self._connection.close()
 
 
 class _Events:

@@ -9,7 +9,7 @@ import errno
 import fcntl
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -17,7 +17,7 @@ from darse.containers.logs.shipping.addresses import Address
 from darse.containers.logs.shipping.connections import DatagramConnection
 from darse.containers.logs.shipping.messages import Message
 from darse.containers.logs.shipping.origin import Origin
-from darse.containers.logs.shipping.receivers import RemoteDriver
+from darse.containers.logs.shipping.receivers import ConnectionReceiver, RemoteDriver
 from darse.core.errors import InvalidParameter
 
 _SOCKET: Final = Path("/run/systemd/journal/socket")
@@ -31,26 +31,13 @@ def _check(_: Mapping[str, str]) -> None:
         raise InvalidParameter("journald is not enabled on this host")
 
 
-class JournaldReceiver:
+class JournaldReceiver(ConnectionReceiver):
     """A connection to the journal of this host."""
 
     def __init__(self, origin: Origin, socket_path: Path = _SOCKET) -> None:
         self._connection = DatagramConnection(Address("unixgram", path=str(socket_path)))
+        super().__init__(self._connection)
         self._common = b"".join(_field(name, value.encode()) for name, value in _fields(origin).items())
-
-    async def connect(self, wake: Callable[[], None]) -> None:
-        """Raises OSError."""
-        await self._connection.connect(wake)
-
-    @property
-    def delivered(self) -> int:
-        """See `Receiver`."""
-        return self._connection.delivered
-
-    @property
-    def settled(self) -> int:
-        """See `Receiver`."""
-        return self._connection.settled
 
     async def send(self, messages: Sequence[Message]) -> None:
         """See `Receiver`."""
@@ -86,18 +73,6 @@ class JournaldReceiver:
             parts.append(b"CONTAINER_PARTIAL_ORDINAL=%d\n" % message.part.ordinal)
             parts.append(b"CONTAINER_PARTIAL_LAST=%b\n" % (b"true" if message.part.last else b"false"))
         return b"".join(parts)
-
-    def check(self) -> None:
-        """See `Receiver`."""
-        self._connection.check()
-
-    async def finish(self) -> None:
-        """See `Receiver`."""
-        await self._connection.finish()
-
-    def close(self) -> None:
-        """See `Receiver`."""
-        self._connection.close()
 
 
 def _fields(origin: Origin) -> dict[str, str]:

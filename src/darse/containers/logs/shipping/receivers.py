@@ -44,6 +44,63 @@ class Receiver(Protocol):
         """Let go; any number of times."""
 
 
+class Connection(Protocol):
+    """What a receiver asks of its connection (`darse.containers.logs.shipping.connections`)."""
+
+    @property
+    def delivered(self) -> int:
+        """See `Receiver`."""
+
+    @property
+    def settled(self) -> int:
+        """See `Receiver`."""
+
+    async def connect(self, wake: Callable[[], None]) -> None:
+        """See `Receiver`."""
+
+    def check(self) -> None:
+        """See `Receiver`."""
+
+    async def finish(self) -> None:
+        """See `Receiver`."""
+
+    def close(self) -> None:
+        """See `Receiver`."""
+
+
+class ConnectionReceiver:
+    """The part of a Receiver that is its connection's, where what that has sent is what was delivered."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._transport = connection
+
+    @property
+    def delivered(self) -> int:
+        """See `Receiver`."""
+        return self._transport.delivered
+
+    @property
+    def settled(self) -> int:
+        """See `Receiver`."""
+        return self._transport.settled
+
+    async def connect(self, wake: Callable[[], None]) -> None:
+        """See `Receiver`."""
+        await self._transport.connect(wake)
+
+    def check(self) -> None:
+        """See `Receiver`."""
+        self._transport.check()
+
+    async def finish(self) -> None:
+        """See `Receiver`."""
+        await self._transport.finish()
+
+    def close(self) -> None:
+        """See `Receiver`."""
+        self._transport.close()
+
+
 class RemoteDriver(msgspec.Struct, frozen=True):
     """A logging driver that sends its log somewhere."""
 
