@@ -1,4 +1,9 @@
-"""Attaching to the streams of containers, reading their logs, and the size of their terminals."""
+"""Attaching to the streams of containers, reading their logs, and the size of their terminals.
+
+A stream or a log comes as batches of `(stream, bytes)`; the API makes the frames. Nobody here keeps a copy: an
+attachment shares the hub of its container (`darse.containers.streams`), and a log is read from its files, or from the
+plugin that has it.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Which containers a list shows: the filters of `ps`."""
+"""Which containers a list shows: the filters of `ps` and `prune` (Docker Engine API, `filters` of `/containers/json`).
+
+Values of one filter are alternatives, different filters must all match. A filter that is not known is an error:
+a `prune` that ignored it would remove what nobody meant.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""What clients see of containers: lists and inspections."""
+"""What clients see of containers: lists and inspections.
+
+Answers are made of the records and states in memory. Sizes are measured only when the client asks for them, since that
+reads every file of the writable layers.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Work in threads that the caller must outlive."""
+"""Work in threads that the caller must outlive.
+
+A thread cannot be cancelled. A caller that went on without it would clean up, or give a lock back, while the thread
+still writes.
+"""
 
 from __future__ import annotations
 

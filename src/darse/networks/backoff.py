@@ -1,4 +1,8 @@
-"""When to do the same thing again that somebody keeps undoing."""
+"""When to repair again what somebody keeps undoing: firewall rules, for example, that another program flushes.
+
+The first repairs follow at once, since one flush is an accident. Who repeats it has a reason; then the engine waits
+longer each time, up to a minute, and does not fight with it for the processor.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What is stored of a volume."""
+"""What is stored of a volume: its driver, options, labels and owners.
+
+Names that nobody gave are made here, too, before the container that has the volume is stored.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`/containers/{id}/checkpoints`."""
+"""`/containers/{id}/checkpoints`: state of processes written to files, by CRIU (Engine API, "Container").
+
+A start from a checkpoint is a parameter of `/start`, in `darse.api.routes.containers`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""`/commit`."""
+"""`/commit`: an image made of what a container has changed.
+
+The body of the request is a container's configuration, and `changes` are Dockerfile instructions. How they are merged
+is said in `darse.containers.filesystem.commit`.
+"""
 
 from __future__ import annotations
 

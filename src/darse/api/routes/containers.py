@@ -1,4 +1,9 @@
-"""`/containers`."""
+"""`/containers`: their life, lists and streams (Docker Engine API, "Container").
+
+Handlers read the query and the body, call `ContainerService`, and put its answer into the API's form; what differs
+between versions of the API is asked of `darse.api.versions`. Files of containers, execs, checkpoints and statistics
+have modules of their own.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""`/containers/{id}/exec` and `/exec`."""
+"""`/containers/{id}/exec` and `/exec`: processes that are added to a running container (Docker Engine API, "Exec").
+
+An exec is created first and started with a second request, whose connection becomes its streams.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Archives of images: `load` and `save`."""
+"""`/images/load`, `/images/get` and `/images/{name}/get`: archives of images, docker's form and OCI layouts.
+
+Archives go through piece by piece, in both directions: no size is a limit, and a client that leaves ends the work.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""`/images`."""
+"""`/images`: lists, inspections, names and removal (Docker Engine API, "Image").
+
+Pull and push are in `darse.api.routes.distribution`, archives in `image_archives`. Names have slashes in them, so a
+route with `{name}` in the middle matches several parts of a path.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`/networks`."""
+"""`/networks`: networks, and containers on them (Docker Engine API, "Network")."""
 
 from __future__ import annotations
 

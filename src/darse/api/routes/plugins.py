@@ -1,4 +1,7 @@
-"""`/plugins`: managed plugins."""
+"""`/plugins`: managed plugins (Docker Engine API, "Plugin").
+
+Pull, push and upgrade answer with progress messages, as those of images do; the others when all is done.
+"""
 
 from __future__ import annotations
 

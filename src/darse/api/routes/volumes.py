@@ -1,4 +1,7 @@
-"""`/volumes`."""
+"""`/volumes`: volumes of all drivers (Docker Engine API, "Volume").
+
+Their contents go through `darse.api.routes.volume_data`.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""Signals by their names, and what they mean for a container's life."""
+"""Signals by their names, and what they mean for a container's life.
+
+Names are those of signal(7), with or without `SIG`. A signal that asks a container to end also says that no restart
+policy may bring it back (`asks_to_end`).
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""The name server's process."""
+"""The name server's process: which of our modules it is made of.
+
+An engine that has other code in one of them replaces the process by a new one, and no query is lost
+(`darse.networks.companions`). What the process does is in `darse.resolver`.
+"""
 
 from __future__ import annotations
 

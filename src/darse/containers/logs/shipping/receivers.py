@@ -44,7 +44,7 @@ class Receiver(Protocol):
         """Let go; any number of times."""
 
 
-class Connection(Protocol):
+class ReceiverConnection(Protocol):
     """What a receiver asks of its connection (`darse.containers.logs.shipping.connections`)."""
 
     @property
@@ -71,7 +71,7 @@ class Connection(Protocol):
 class ConnectionReceiver:
     """The part of a Receiver that is its connection's, where what that has sent is what was delivered."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: ReceiverConnection) -> None:
         self._transport = connection
 
     @property
