@@ -6,6 +6,9 @@ record is kept as it is, and only the object that it describes is not available 
 
 When a record's form changes so that an older engine would misread it, its codec counts one up, and `upgrade` turns the
 older document into the newer one. A member that is added with a default needs neither.
+
+Records that are plain lists have no member for a version: a list is of version 1, and whatever replaces it one day is
+an object with its version, which the `ListCodec` of today recognizes as newer.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ class _Version(msgspec.Struct):
 
 
 _read_version = msgspec.json.Decoder(_Version)
+_read_packed_version = msgspec.msgpack.Decoder(_Version)
 
 
 class DocumentCodec(Generic[T]):
@@ -51,12 +55,39 @@ class DocumentCodec(Generic[T]):
         """The record of a document. Raises NewerDocument, and what msgspec raises for a damaged one."""
         version = _read_version.decode(document).document_version
         if version > self._version:
-            raise NewerDocument(
-                f"was written by a newer darse: its document version is {version}, and this darse reads "
-                f"{self._version} at most"
-            )
+            raise _newer(version, self._version)
         if version == self._version or self._upgrade is None:
             return self._decoder.decode(document)
         members = msgspec.json.decode(document)
         self._upgrade(version, members)
         return msgspec.convert(members, self._type)
+
+
+class ListCodec(Generic[T]):
+    """Writes and reads records that are lists, in JSON or in MessagePack."""
+
+    def __init__(self, type_: type[T], *, packed: bool = False) -> None:
+        """`packed` stands for MessagePack, which has bytes."""
+        self._encode = msgspec.msgpack.encode if packed else msgspec.json.encode
+        self._decode = msgspec.msgpack.Decoder(type_).decode if packed else msgspec.json.Decoder(type_).decode
+        self._read_version = _read_packed_version.decode if packed else _read_version.decode
+
+    def encode(self, record: T) -> bytes:
+        """The list of a record."""
+        return self._encode(record)
+
+    def decode(self, document: bytes) -> T:
+        """The record of a list. Raises NewerDocument, and what msgspec raises for a damaged one."""
+        try:
+            return self._decode(document)
+        except msgspec.ValidationError:
+            version = self._read_version(document).document_version
+            if version > 1:
+                raise _newer(version, 1) from None
+            raise
+
+
+def _newer(version: int, known: int) -> NewerDocument:
+    return NewerDocument(
+        f"was written by a newer darse: its document version is {version}, and this darse reads {known} at most"
+    )

@@ -18,6 +18,7 @@ from typing import Any
 
 import msgspec
 
+from darse.core.documents import DocumentCodec
 from darse.core.errors import EngineError
 from darse.core.state import Schema, State
 
@@ -68,6 +69,9 @@ class Event(msgspec.Struct, frozen=True, omit_defaults=True):
     from_: str = msgspec.field(name="from", default="")
 
 
+EVENT_DOCUMENTS = DocumentCodec(Event)
+
+
 class _Subscription:
     """What one subscriber has not taken yet."""
 
@@ -111,7 +115,6 @@ class EventLog:
     def __init__(self, state: State) -> None:
         self._state = state
         self._subscribers: set[_Subscription] = set()
-        self._decoder = msgspec.json.Decoder(Event)
         self._published = 0
         #: How many events there were since the start, whoever listened.
         self.count = 0
@@ -142,7 +145,7 @@ class EventLog:
         elif type_ == "image":
             deprecated = {"status": action, "id": id_}
         event = Event(type_, action, actor, scope, now // 1_000_000_000, now, **deprecated)
-        row = (self._next_number(), now, msgspec.json.encode(event))
+        row = (self._next_number(), now, EVENT_DOCUMENTS.encode(event))
         if self._state.in_transaction:
             self._write([row])
         else:
@@ -174,10 +177,10 @@ class EventLog:
             "SELECT number, document FROM events WHERE time_ns >= ? AND time_ns <= ? ORDER BY number",
             (since_ns, until_ns),
         )
-        logged = [event for _, event in self._state.decoded("events", rows, self._decoder.decode)]
+        logged = [event for _, event in self._state.decoded("events", rows, EVENT_DOCUMENTS.decode)]
         # What the disk does not take yet came after all that it has.
         unwritten = [document for _, time_ns, document in self._gathered if since_ns <= time_ns <= until_ns]
-        return [*logged, *map(self._decoder.decode, unwritten)]
+        return [*logged, *map(EVENT_DOCUMENTS.decode, unwritten)]
 
     def logged(self, since_ns: int, until_ns: int) -> AsyncIterator[Event]:
         """Yield what `between` returns, and let others have the event loop between slices of it."""

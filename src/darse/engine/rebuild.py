@@ -27,11 +27,12 @@ from darse.archive.errors import Damaged
 from darse.archive.tar_split import TarSplitReader
 from darse.containers.model import RECORD_DOCUMENTS, STATE_DOCUMENTS, Status
 from darse.core.documents import NewerDocument
-from darse.core.events import Event
+from darse.core.events import EVENT_DOCUMENTS
 from darse.core.state import State
 from darse.engine.engine import DATABASE, SCHEMAS
 from darse.engine.rebuild_images import ImagesAgain, written_by_newer
 from darse.images.layers.store import TAR_SPLIT_FILE
+from darse.images.snapshots.mounted_images import CHAIN_DOCUMENTS
 from darse.linux.fs.files import open_regular, publish, read_regular, sync_directory
 from darse.networks.model import NETWORK_DOCUMENTS, SANDBOX_DOCUMENTS, NetworkRecord
 from darse.recovery.backup import NAME as BACKUP
@@ -43,9 +44,7 @@ from darse.volumes.model import VOLUME_DOCUMENTS, VolumeRecord
 from darse.volumes.mounts import VOLUME_NAME
 
 T = TypeVar("T")
-_CHAIN = msgspec.json.Decoder(list[str])
 _RAW = msgspec.json.Decoder(list[msgspec.Raw])
-_EVENT = msgspec.json.Decoder(Event)
 _LAYER_FILE = msgspec.json.Decoder(LayerFile)
 _CONTAINER_FILE = msgspec.json.Decoder(ContainerFile)
 Say = Callable[[str], None]
@@ -279,8 +278,8 @@ class _Rebuild:
     def _containers(self) -> None:
         damaged = self._damaged("SELECT id, record FROM containers", RECORD_DOCUMENTS.decode)
         damaged |= self._damaged("SELECT id, state FROM containers", STATE_DOCUMENTS.decode)
-        damaged |= self._damaged("SELECT container_id, chain FROM snapshots", _CHAIN.decode)
-        damaged |= self._damaged("SELECT container_id, chain FROM mounted_images", _CHAIN.decode)
+        damaged |= self._damaged("SELECT container_id, chain FROM snapshots", CHAIN_DOCUMENTS.decode)
+        damaged |= self._damaged("SELECT container_id, chain FROM mounted_images", CHAIN_DOCUMENTS.decode)
         for one in self._damaged("SELECT container_id, document FROM sandboxes", SANDBOX_DOCUMENTS.decode):
             self._connection.execute("DELETE FROM sandboxes WHERE container_id = ?", (one,))
         known = {str(key) for (key,) in self._connection.execute("SELECT id FROM containers")}
@@ -320,10 +319,12 @@ class _Rebuild:
             (container_id, record.name, record.image_id, RECORD_DOCUMENTS.encode(record), bytes(copy.state)),
         )
         execute(
-            "INSERT INTO snapshots VALUES (?, ?, ?)", (container_id, copy.image_id, msgspec.json.encode(copy.chain))
+            "INSERT INTO snapshots VALUES (?, ?, ?)", (container_id, copy.image_id, CHAIN_DOCUMENTS.encode(copy.chain))
         )
         for image_id, chain in copy.mounted.items():
-            execute("INSERT INTO mounted_images VALUES (?, ?, ?)", (container_id, image_id, msgspec.json.encode(chain)))
+            execute(
+                "INSERT INTO mounted_images VALUES (?, ?, ?)", (container_id, image_id, CHAIN_DOCUMENTS.encode(chain))
+            )
         owners, complete = copy.owners
         if owners:
             execute("INSERT INTO snapshot_owners VALUES (?, ?, ?)", (container_id, owners, complete))
@@ -337,7 +338,7 @@ class _Rebuild:
             self._connection.execute(f"DELETE FROM {table} WHERE container_id = ?", (container_id,))  # noqa: S608
 
     def _events(self) -> None:
-        for number in self._damaged("SELECT number, document FROM events", _EVENT.decode):
+        for number in self._damaged("SELECT number, document FROM events", EVENT_DOCUMENTS.decode):
             self._connection.execute("DELETE FROM events WHERE number = ?", (number,))
 
     def _damaged(self, query: str, decode: Callable[[bytes], object]) -> set[str]:

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from darse.core.documents import DocumentCodec, NewerDocument
+from darse.core.documents import DocumentCodec, ListCodec, NewerDocument
 
 
 class Thing(msgspec.Struct, frozen=True):
@@ -54,3 +54,20 @@ def test_an_older_document_is_brought_to_the_current_form() -> None:
     assert codec.decode(b'{"title": "a", "size": 2}') == Thing("a", 1024)
     assert codec.decode(b'{"document_version": 2, "name": "a", "size": 2}') == Thing("a", 1024)
     assert codec.decode(codec.encode(Thing("a", 2))) == Thing("a", 2)
+
+
+_LISTS = [
+    (ListCodec(tuple[Thing, ...]), msgspec.json.encode, (Thing("a"), Thing("b", 3))),
+    (ListCodec(tuple[bytes, ...], packed=True), msgspec.msgpack.encode, (b"a\xff", b"")),
+]
+
+
+@pytest.mark.parametrize(("codec", "encode", "record"), _LISTS, ids=["json", "packed"])
+def test_a_list_is_of_the_first_version(codec: ListCodec[Any], encode: Any, record: Any) -> None:
+    assert codec.encode(record) == encode(record)
+    assert codec.decode(encode(record)) == record
+    with pytest.raises(NewerDocument, match="its document version is 2, and this darse reads 1 at most"):
+        codec.decode(encode({"document_version": 2, "items": []}))
+    for damaged in (encode({"items": []}), encode([1]), encode({"document_version": 1}), b"", b"{"):
+        with pytest.raises(msgspec.MsgspecError):
+            codec.decode(damaged)

@@ -207,3 +207,18 @@ async def test_a_full_log_leaves_the_loop_to_others_while_it_is_read(state):
         assert turns >= 10
         await read.aclose()
     other.cancel()
+
+
+async def test_an_event_of_a_newer_engine_is_passed_over_and_one_without_a_version_is_read(state):
+    log = EventLog(state)
+    for action in ("first", "newer", "old"):
+        with state.transaction():
+            log.publish("container", action, "c")
+    (document,) = state.row("SELECT document FROM events WHERE number = 3")
+    assert document.startswith(b'{"document_version":1,')
+    old = document.replace(b'"document_version":1,', b"")
+    with state.transaction() as connection:
+        connection.execute("UPDATE events SET document = ? WHERE number = 2", (b'{"document_version":2}',))
+        connection.execute("UPDATE events SET document = ? WHERE number = 3", (old,))
+    assert _actions(log) == ["first", "old"]
+    assert state.row("SELECT document FROM events WHERE number = 2") == (b'{"document_version":2}',)

@@ -11,10 +11,13 @@ from collections.abc import Iterable, Iterator, Sequence
 import msgspec
 
 from darse.build.solver.cache_storage import CacheRecord, RecordLeases
+from darse.core.documents import DocumentCodec, ListCodec
 from darse.core.state import State
 
 # Operations of which the last inputs are remembered, the newest.
 _MOST_OPERATIONS = 20_000
+CACHE_DOCUMENTS = DocumentCodec(CacheRecord)
+INPUTS_DOCUMENTS = ListCodec(list[str])
 
 
 class DatabaseCacheStorage(RecordLeases):
@@ -24,7 +27,6 @@ class DatabaseCacheStorage(RecordLeases):
         super().__init__()
         self._state = state
         self._most_operations = most_operations
-        self._decode = msgspec.json.Decoder(CacheRecord).decode
 
     def link(self, key: str) -> str | None:
         """See CacheStorage."""
@@ -39,14 +41,16 @@ class DatabaseCacheStorage(RecordLeases):
     def last_inputs(self, operation: str) -> Sequence[str] | None:
         """See CacheStorage."""
         row = self._state.row("SELECT inputs FROM build_inputs WHERE operation = ?", (operation,))
-        return None if row is None else msgspec.json.decode(row[0], type=list[str])
+        rows = [] if row is None else [(operation, row[0])]
+        decoded = self._state.decoded("build_inputs", rows, INPUTS_DOCUMENTS.decode)
+        return next((inputs for _, inputs in decoded), None)
 
     def set_last_inputs(self, operation: str, inputs: Sequence[str]) -> None:
         """See CacheStorage."""
         with self._state.transaction(durable=False) as connection:
             inserted = connection.execute(
                 "INSERT OR REPLACE INTO build_inputs (operation, inputs) VALUES (?, ?)",
-                (operation, msgspec.json.encode(list(inputs))),
+                (operation, INPUTS_DOCUMENTS.encode(list(inputs))),
             )
             oldest = (inserted.lastrowid or 0) - self._most_operations
             connection.execute("DELETE FROM build_inputs WHERE sequence <= ?", (oldest,))
@@ -65,7 +69,7 @@ class DatabaseCacheStorage(RecordLeases):
     def add(self, key: str, record: CacheRecord) -> None:
         """See CacheStorage."""
         with self._state.transaction(durable=False) as connection:
-            document = msgspec.json.encode(record)
+            document = CACHE_DOCUMENTS.encode(record)
             connection.execute("INSERT OR IGNORE INTO build_records VALUES (?, ?)", (record.id, document))
             connection.execute("INSERT OR REPLACE INTO build_results (key, record) VALUES (?, ?)", (key, record.id))
 
@@ -74,7 +78,7 @@ class DatabaseCacheStorage(RecordLeases):
         found = self.record(record)
         if found is None:
             return
-        used = msgspec.json.encode(msgspec.structs.replace(found, last_used=now, uses=found.uses + 1))
+        used = CACHE_DOCUMENTS.encode(msgspec.structs.replace(found, last_used=now, uses=found.uses + 1))
         with self._state.transaction(durable=False) as connection:
             connection.execute("UPDATE build_records SET document = ? WHERE id = ?", (used, record))
 
@@ -88,7 +92,7 @@ class DatabaseCacheStorage(RecordLeases):
 
     def _decoded(self, query: str, parameters: Sequence[str]) -> Iterator[CacheRecord]:
         rows = self._state.rows(query, parameters)
-        return (record for _, record in self._state.decoded("build_records", rows, self._decode))
+        return (record for _, record in self._state.decoded("build_records", rows, CACHE_DOCUMENTS.decode))
 
     def remove(self, record: str) -> bool:
         """See CacheStorage."""

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 
 import msgspec
 
+from darse.core.documents import DocumentCodec
 from darse.core.state import State
 from darse.image_spec.digests import digest_of
 
@@ -46,7 +47,20 @@ class Attachments(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True)
     listed: tuple[BuildAttachment, ...] = ()
 
 
-_DECODER = msgspec.json.Decoder(Attachments)
+ATTACHMENTS_DOCUMENTS = DocumentCodec(Attachments)
+
+
+def compress(document: bytes) -> bytes:
+    """A document as a row has it: quickly, for it is read seldom."""
+    return zlib.compress(document, 1)
+
+
+def decompress(compressed: bytes) -> bytes:
+    """The document of a row. Raises ValueError where it is damaged."""
+    try:
+        return zlib.decompress(compressed)
+    except zlib.error as error:
+        raise ValueError(str(error)) from None
 
 
 class AttachmentCollector:
@@ -82,7 +96,7 @@ class AttachmentCollector:
             platform=platform,
         )
         self._listed.append(one)
-        self.contents[digest] = zlib.compress(content, 1)
+        self.contents[digest] = compress(content)
 
     def attachments(self) -> Attachments:
         """What was collected."""
@@ -105,7 +119,7 @@ class AttachmentStore:
         with self._state.transaction(durable=False) as connection:
             connection.execute(
                 "INSERT OR REPLACE INTO build_attachments VALUES (?, ?)",
-                (build, zlib.compress(msgspec.json.encode(collected.attachments()), 1)),
+                (build, compress(ATTACHMENTS_DOCUMENTS.encode(collected.attachments()))),
             )
             connection.executemany(
                 "INSERT OR REPLACE INTO build_blobs VALUES (?, ?, ?, ?)",
@@ -122,9 +136,10 @@ class AttachmentStore:
                 connection.execute(f"DELETE FROM {table} WHERE build NOT IN (SELECT id FROM build_history)")  # noqa: S608
 
     def of(self, build: str) -> Attachments:
-        """Those of a build; none where nothing was kept."""
-        row = self._state.row("SELECT document FROM build_attachments WHERE build = ?", (build,))
-        return _DECODER.decode(zlib.decompress(row[0])) if row is not None else Attachments()
+        """Those of a build; none where nothing was kept, or nothing that can be read."""
+        rows = self._state.rows("SELECT build, document FROM build_attachments WHERE build = ?", (build,))
+        decoded = self._state.decoded("build_attachments", rows, _read)
+        return next((found for _, found in decoded), Attachments())
 
     def sizes(self) -> dict[str, int]:
         """The sizes of all blobs, by digest."""
@@ -139,3 +154,7 @@ class AttachmentStore:
         """A blob."""
         row = self._state.row("SELECT content FROM build_blobs WHERE digest = ?", (digest,))
         return zlib.decompress(row[0]) if row is not None else None
+
+
+def _read(compressed: bytes) -> Attachments:
+    return ATTACHMENTS_DOCUMENTS.decode(decompress(compressed))

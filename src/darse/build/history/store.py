@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeVar
 
-import msgspec
-
-from darse.build.history.attachments import AttachmentCollector, AttachmentStore
+from darse.build.history.attachments import AttachmentCollector, AttachmentStore, compress, decompress
 from darse.build.history.records import BuildRecord, BuildState, BuildSummary, StepLog, StepRecord
-from darse.core.errors import InvalidParameter, NotFound
+from darse.core.documents import DocumentCodec, ListCodec
+from darse.core.errors import InvalidParameter, NotFound, SystemFault
 from darse.core.state import State
 from darse.images import references
 
 # How many builds are remembered.
 MOST_BUILDS = 200
 _SHORTEST_ID = 4
-_SUMMARY = msgspec.json.Decoder(BuildSummary)
-_STEPS = msgspec.json.Decoder(tuple[StepRecord, ...])
-_LOGS = msgspec.msgpack.Decoder(tuple[StepLog, ...])
+SUMMARY_DOCUMENTS = DocumentCodec(BuildSummary)
+STEPS_DOCUMENTS = ListCodec(tuple[StepRecord, ...])
+LOG_DOCUMENTS = ListCodec(tuple[StepLog, ...], packed=True)
+T = TypeVar("T")
 
 
 class BuildHistory:
@@ -33,9 +33,9 @@ class BuildHistory:
         """Keep a build, and forget the oldest of too many; those that are pinned are not counted."""
         row = (
             record.summary.id,
-            msgspec.json.encode(record.summary),
-            zlib.compress(msgspec.json.encode(record.steps), 1),
-            zlib.compress(msgspec.msgpack.encode(tuple(logs)), 1),
+            SUMMARY_DOCUMENTS.encode(record.summary),
+            compress(STEPS_DOCUMENTS.encode(record.steps)),
+            compress(LOG_DOCUMENTS.encode(tuple(logs))),
         )
         with self._state.transaction(durable=False) as connection:
             connection.execute("INSERT INTO build_history (id, summary, steps, log) VALUES (?, ?, ?, ?)", row)
@@ -77,25 +77,29 @@ class BuildHistory:
     def summaries(self) -> list[BuildSummary]:
         """All, the newest first."""
         rows = self._state.rows("SELECT id, summary FROM build_history ORDER BY sequence DESC")
-        return [summary for _, summary in self._state.decoded("build_history", rows, _SUMMARY.decode)]
+        return [summary for _, summary in self._state.decoded("build_history", rows, SUMMARY_DOCUMENTS.decode)]
 
     def find(self, reference: str) -> BuildSummary:
         """A build by its id or the beginning of it, or the last one of an image by name or id. Raises NotFound."""
         return find(self.summaries(), reference)
 
     def record(self, summary: BuildSummary) -> BuildRecord:
-        """All that is kept of a build. Raises NotFound where it was forgotten meanwhile."""
-        return BuildRecord(summary, _STEPS.decode(self._column("steps", summary.id)))
+        """All that is kept of a build. Raises NotFound where it was forgotten meanwhile, SystemFault where damaged."""
+        return BuildRecord(summary, self._column("steps", summary.id, STEPS_DOCUMENTS.decode))
 
     def logs(self, summary: BuildSummary) -> tuple[StepLog, ...]:
-        """What the steps of a build said. Raises NotFound where it was forgotten meanwhile."""
-        return _LOGS.decode(self._column("log", summary.id))
+        """What the steps of a build said. Raises as `record`."""
+        return self._column("log", summary.id, LOG_DOCUMENTS.decode)
 
-    def _column(self, name: str, id: str) -> bytes:
+    def _column(self, name: str, id: str, decode: Callable[[bytes], T]) -> T:
         row = self._state.row(f"SELECT {name} FROM build_history WHERE id = ?", (id,))  # noqa: S608 - a name of ours
         if row is None:
             raise _unknown(id)
-        return zlib.decompress(row[0])
+        decoded = self._state.decoded("build_history", [(id, row[0])], lambda column: decode(decompress(column)))
+        for _, value in decoded:
+            return value
+        damage = self._state.damaged["build_history", id]
+        raise SystemFault(f"the record of build {id} {damage.found}: {damage.remedy}")
 
     def before(self, summary: BuildSummary) -> list[BuildSummary]:
         """Builds of the same that ended before a build began, the newest first: of one of its names, or of its file."""

@@ -15,6 +15,7 @@ import msgspec
 from darse.containers.dependencies import Dependencies
 from darse.containers.model import Container, Status
 from darse.core import executors
+from darse.core.documents import DocumentCodec, NewerDocument
 from darse.core.errors import Conflict, EngineError, InvalidParameter
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 from darse.runtime.cgroups.update import change_limits
@@ -59,6 +60,8 @@ _FIXED = (
 # Refused with a warning, whenever they are asked for.
 _IGNORED = ("KernelMemory", "KernelMemoryTCP")
 _MARK = "updating"
+# The `linux.resources` of a change that is under way.
+_MARK_DOCUMENTS = DocumentCodec(dict[str, Any])
 
 
 class ContainerUpdates:
@@ -115,7 +118,7 @@ class ContainerUpdates:
     async def _apply(self, container: Container, host: HostConfig) -> None:
         dependencies = self._dependencies
         before, after = (linux_resources(one, [], dependencies.facts) for one in (container.record.host, host))
-        write_atomically(self._mark_file(container), msgspec.json.encode(after), durable=False)
+        write_atomically(self._mark_file(container), _MARK_DOCUMENTS.encode(after), durable=False)
         try:
             await executors.kernel.run(
                 change_limits, dependencies.cgroups, dependencies.cgroup_path(container), before, after
@@ -127,9 +130,13 @@ class ContainerUpdates:
     def recover(self, container: Container) -> None:
         """Finish or undo what an engine before this one was changing: the record says which. Raises SystemFault."""
         try:
-            marked: dict[str, Any] = msgspec.json.decode(read_regular(self._mark_file(container)))
+            marked = _MARK_DOCUMENTS.decode(read_regular(self._mark_file(container)))
         except (FileNotFoundError, NotRegular, msgspec.DecodeError):
             return  # the end of a file that is not whole came before anything was changed
+        except NewerDocument as error:
+            self._dependencies.log.warning("container %s keeps the limits that it has: %s", container.id[:12], error)
+            return
+        marked.pop("document_version", None)
         dependencies = self._dependencies
         recorded = linux_resources(container.record.host, [], dependencies.facts)
         change_limits(dependencies.cgroups, dependencies.cgroup_path(container), marked, recorded)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import msgspec
-
+from darse.core.documents import ListCodec
+from darse.core.errors import SystemFault
 from darse.core.state import State
 from darse.images.snapshots.owners import SnapshotOwners
 
-_CHAIN = msgspec.json.Decoder(list[str])
+#: The chain IDs of an image's layers, lowest first.
+CHAIN_DOCUMENTS = ListCodec(list[str])
 CREATE_TABLE = """
     CREATE TABLE mounted_images (
         container_id TEXT NOT NULL,
@@ -35,16 +36,23 @@ class MountedImages:
         with self._state.transaction() as connection:
             for image_id, chain in images.items():
                 connection.execute(
-                    "INSERT INTO mounted_images VALUES (?, ?, ?)", (container_id, image_id, msgspec.json.encode(chain))
+                    "INSERT INTO mounted_images VALUES (?, ?, ?)",
+                    (container_id, image_id, CHAIN_DOCUMENTS.encode(list(chain))),
                 )
 
     def chain_of(self, container_id: str, image_id: str) -> list[str]:
-        """The chain IDs of an image that a container mounts, lowest first."""
+        """The chain IDs of an image that a container mounts, lowest first. Raises SystemFault for a damaged record."""
         row = self._state.row(
             "SELECT chain FROM mounted_images WHERE container_id = ? AND image_id = ?", (container_id, image_id)
         )
-        rows = [(container_id, row[0])] if row else []
-        return next((chain for _, chain in self._state.decoded("mounted_images", rows, _CHAIN.decode)), [])
+        if row is None:
+            return []
+        for _, chain in self._state.decoded("mounted_images", [(container_id, row[0])], CHAIN_DOCUMENTS.decode):
+            return chain
+        damage = self._state.damaged["mounted_images", container_id]
+        raise SystemFault(
+            f"the record of the images that container {container_id} mounts {damage.found}: {damage.remedy}"
+        )
 
     def layers_of(self, container_id: str, image_id: str) -> list[str]:
         """The directories of such an image's layers, topmost first."""
@@ -61,7 +69,7 @@ class MountedImages:
         """The chain IDs of all mounted images."""
         used: set[str] = set()
         rows = self._state.rows("SELECT container_id, chain FROM mounted_images")
-        for _, chain in self._state.decoded("mounted_images", rows, _CHAIN.decode):
+        for _, chain in self._state.decoded("mounted_images", rows, CHAIN_DOCUMENTS.decode):
             used.update(chain)
         return used
 

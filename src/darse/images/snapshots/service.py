@@ -15,12 +15,12 @@ import msgspec
 from darse.core import executors, trace
 from darse.core.errors import NotFound, SystemFault
 from darse.core.executors import Executor
-from darse.core.state import REBUILD, Schema, State
+from darse.core.state import Schema, State
 from darse.images.layers.diff import Change, layer_changes
 from darse.images.layers.store import LayerStore
 from darse.images.model import Image
 from darse.images.snapshots import mounted_images, owners
-from darse.images.snapshots.mounted_images import MountedImages
+from darse.images.snapshots.mounted_images import CHAIN_DOCUMENTS, MountedImages
 from darse.images.snapshots.owners import SnapshotOwners
 from darse.images.snapshots.snapshotter import refuse_too_deep
 from darse.linux.fs.inode_flags import spread_subdirectories
@@ -43,7 +43,6 @@ SCHEMA = Schema(
     ),
 )
 DRIVER = "overlay2"
-_CHAIN = msgspec.json.Decoder(list[str])
 # Changes in memory at once.
 _CHANGES = 5000
 
@@ -114,7 +113,7 @@ class SnapshotService:
         with self._state.transaction() as connection:
             connection.execute(
                 "INSERT INTO snapshots VALUES (?, ?, ?)",
-                (container_id, image.id, msgspec.json.encode(image.chain_ids)),
+                (container_id, image.id, CHAIN_DOCUMENTS.encode(list(image.chain_ids))),
             )
             self.mounted.hold(container_id, mounted or {})
 
@@ -138,9 +137,12 @@ class SnapshotService:
         row = self._state.row("SELECT chain FROM snapshots WHERE container_id = ?", (container_id,))
         if row is None:
             raise NotFound(f"container {container_id} has no writable layer")
-        for _, chain in self._state.decoded("snapshots", [(container_id, row[0])], _CHAIN.decode):
+        for _, chain in self._state.decoded("snapshots", [(container_id, row[0])], CHAIN_DOCUMENTS.decode):
             return chain
-        raise SystemFault(f"the record of the writable layer of container {container_id} is damaged: {REBUILD}")
+        damage = self._state.damaged["snapshots", container_id]
+        raise SystemFault(
+            f"the record of the writable layer of container {container_id} {damage.found}: {damage.remedy}"
+        )
 
     async def orphans(self, containers: Iterable[str]) -> list[str]:
         """The ids of the snapshots, rows or directories, that belong to none of `containers`."""
@@ -197,7 +199,7 @@ class SnapshotService:
 
     def _chains(self) -> Iterator[tuple[str, list[str]]]:
         rows = self._state.rows("SELECT container_id, chain FROM snapshots")
-        return self._state.decoded("snapshots", rows, _CHAIN.decode)
+        return self._state.decoded("snapshots", rows, CHAIN_DOCUMENTS.decode)
 
     async def remove_snapshot(self, container_id: str) -> set[str]:
         """Remove a writable layer, if there is one; return the ids of the images that it was on, or mounted."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from darse.build.cache import SCHEMA, DatabaseCacheStorage
@@ -69,3 +70,36 @@ def test_a_damaged_record_is_passed_over(state: State) -> None:
     assert found is not None
     assert found.id == "good"
     assert [record.id for record in storage.records()] == ["good"]
+
+
+def test_what_a_newer_engine_has_recorded_is_passed_over_and_kept(
+    state: State, caplog: pytest.LogCaptureFixture
+) -> None:
+    storage = DatabaseCacheStorage(state)
+    storage.add("key", CacheRecord("old"))
+    storage.add("key", CacheRecord("new"))
+    storage.set_last_inputs("operation", ["a"])
+    newer = b'{"document_version": 2, "id": "new"}'
+    with state.transaction() as connection:
+        connection.execute("UPDATE build_records SET document = ? WHERE id = 'new'", (newer,))
+        connection.execute("UPDATE build_inputs SET inputs = ?", (newer,))
+    assert [record.id for record in storage.records()] == ["old"]
+    assert storage.last_inputs("operation") is None
+    storage.use("new", 5.0)
+    assert state.rows("SELECT document FROM build_records WHERE id = 'new'") == [(newer,)]
+    assert [record.getMessage().count("written by a newer darse") for record in caplog.records] == [1, 1]
+    storage.set_last_inputs("operation", ["b"])
+    assert storage.last_inputs("operation") == ["b"]
+
+
+def test_a_record_of_an_engine_without_versions_is_read(state: State) -> None:
+    storage = DatabaseCacheStorage(state)
+    storage.add("key", CacheRecord("a"))
+    with state.transaction() as connection:
+        connection.execute("UPDATE build_records SET document = ?", (msgspec.json.encode(CacheRecord("a", size=3)),))
+    found = storage.record("a")
+    assert found is not None
+    assert found.size == 3
+    storage.use("a", 5.0)
+    (document,) = state.row("SELECT document FROM build_records") or ()
+    assert msgspec.json.decode(document)["document_version"] == 1

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
 
+from darse.build.history.attachments import AttachmentCollector, Attachments
 from darse.build.history.records import BuildRecord, BuildState, BuildSummary, StepLog, StepRecord, StepState
 from darse.build.history.store import BuildHistory, find
 from darse.build.tables import SCHEMA
-from darse.core.errors import NotFound
+from darse.core.errors import NotFound, SystemFault
 from darse.core.state import State
 
 
@@ -104,3 +107,46 @@ def test_builds_of_the_same_are_those_with_a_name_in_common_or_of_one_file(state
     assert [one.begun_ns for one in history.before(build(5))] == [10]
     assert [one.begun_ns for one in history.before(build(10))] == [40, 10]
     assert [one.begun_ns for one in history.before(build(10, **nameless))] == [30]
+
+
+_NEWER = {"document_version": 2}
+
+
+@pytest.mark.parametrize(
+    ("column", "document", "asked"),
+    [
+        ("steps", msgspec.json.encode(_NEWER), lambda history: history.record(build(1))),
+        ("log", msgspec.msgpack.encode(_NEWER), lambda history: history.logs(build(1))),
+    ],
+)
+def test_what_a_newer_engine_has_kept_of_a_build_is_refused_and_stays(
+    state: State, column: str, document: bytes, asked: Callable[[BuildHistory], Any]
+) -> None:
+    history = BuildHistory(state)
+    history.add(BuildRecord(build(1), ()), [])
+    for kept, said in (
+        (zlib.compress(document), "the record of build 0001feed was written by a newer darse.*: upgrade darse"),
+        (b"no zlib", "the record of build 0001feed is damaged"),
+    ):
+        state.damaged.clear()
+        with state.transaction() as connection:
+            connection.execute(f"UPDATE build_history SET {column} = ?", (kept,))
+        with pytest.raises(SystemFault, match=said):
+            asked(history)
+        assert state.rows(f"SELECT {column} FROM build_history") == [(kept,)]
+        assert history.find("app") == build(1)
+
+
+def test_a_build_of_a_newer_engine_is_not_listed_and_stays(state: State) -> None:
+    history = BuildHistory(state)
+    collected = AttachmentCollector("dockerfile.v0", {})
+    for number in (1, 2):
+        history.add(BuildRecord(build(number), ()), [], collected)
+    with state.transaction() as connection:
+        connection.execute("UPDATE build_history SET summary = ? WHERE id = '0002feed'", (msgspec.json.encode(_NEWER),))
+        newer = zlib.compress(msgspec.json.encode(_NEWER))
+        connection.execute("UPDATE build_attachments SET document = ? WHERE build = '0002feed'", (newer,))
+    assert history.summaries() == [build(1)]
+    assert history.attachments.of("0001feed").frontend == "dockerfile.v0"
+    assert history.attachments.of("0002feed") == Attachments()
+    assert history.has("0002feed")

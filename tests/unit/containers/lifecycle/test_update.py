@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from darse.containers.lifecycle.update import merged
 from darse.core.errors import Conflict, InvalidParameter
+from darse.testing.room import container_room
 from darse.wire.host_config import HostConfig, RestartPolicy, ThrottleDevice
 
 MIB = 1 << 20
@@ -63,3 +65,17 @@ def test_a_list_of_devices_replaces_what_is_set_and_an_empty_one_takes_it_away()
     before = HostConfig(BlkioDeviceReadBps=first, BlkioDeviceWriteBps=first, BlkioDeviceReadIOps=first)
     after = merged(before, HostConfig(BlkioDeviceReadBps=second, BlkioDeviceWriteBps=[]))
     assert (after.BlkioDeviceReadBps, after.BlkioDeviceWriteBps, after.BlkioDeviceReadIOps) == (second, None, first)
+
+
+async def test_what_a_newer_engine_was_changing_is_left_as_it_is(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with container_room(tmp_path) as room:
+        container = room.add()
+        mark = room.dependencies.files.of(container.id).bundle.directory / "updating"
+        mark.parent.mkdir(parents=True)
+        for kept, left in ((b'{"document_version": 2}', True), (b"{}", False), (b'{"document_version": 1}', False)):
+            mark.write_bytes(kept)
+            room.service.lifecycle.updates.recover(container)
+            assert mark.exists() is left
+    assert [record.getMessage().count("keeps the limits that it has") for record in caplog.records] == [1]

@@ -10,6 +10,7 @@ from darse.containers.logs.attributes import attributes
 from darse.containers.logs.driver_names import is_plugin
 from darse.containers.logs.tags import render_tag
 from darse.containers.model import Container
+from darse.core.documents import DocumentCodec
 from darse.core.times import rfc3339
 
 DEFAULT_TAG = "{{.ID}}"
@@ -39,6 +40,9 @@ class Origin(msgspec.Struct, frozen=True):
     def short_id(self) -> str:
         """The digits that people see."""
         return self.id[:12]
+
+
+ORIGIN_DOCUMENTS = DocumentCodec(Origin)
 
 
 def origin_of(container: Container) -> Origin:

@@ -19,12 +19,13 @@ from darse.containers.dependencies import Dependencies
 from darse.containers.logs.driver_names import LOCAL_DRIVERS
 from darse.containers.logs.files import LogFiles
 from darse.containers.logs.rotation import LogRotation, UnsentLogs
-from darse.containers.logs.shipping.origin import Origin, origin_of
+from darse.containers.logs.shipping.origin import ORIGIN_DOCUMENTS, Origin, origin_of
 from darse.containers.logs.shipping.plugin import log_directory, plugin_driver
 from darse.containers.logs.shipping.registry import REMOTE_DRIVERS
 from darse.containers.logs.shipping.shipper import Shipper, Work
 from darse.containers.logs.shipping.spool import PositionFile
 from darse.containers.model import Container
+from darse.core.documents import NewerDocument
 from darse.linux.fs.files import read_regular, write_atomically
 
 _MARKER = "shipping.json"
@@ -68,7 +69,7 @@ class Shipping:
             return
         directory = self._dependencies.files.of(container.id).data
         origin = origin_of(container)
-        write_atomically(directory / _MARKER, msgspec.json.encode(origin), durable=False)
+        write_atomically(directory / _MARKER, ORIGIN_DOCUMENTS.encode(origin), durable=False)
         self._begin(origin, directory, ended=False)
 
     def ended(self, container: Container) -> None:
@@ -101,13 +102,13 @@ class Shipping:
         for container in self._dependencies.store:
             directory = self._dependencies.files.of(container.id).data
             if container.id not in self._active and (directory / _MARKER).exists():
-                self._begin(_read(directory), directory, ended=True)
+                self._continue(directory)
         if not self._spools.exists():
             return
         for directory in list(self._spools.iterdir()):
             if (directory / _MARKER).exists():
-                self._begin(_read(directory), directory, ended=True, orphan=True)
-                self._limit_delivery(directory.name, directory)
+                if self._continue(directory, orphan=True):
+                    self._limit_delivery(directory.name, directory)
             else:
                 self._dependencies.images.trash.discard_soon(directory)
 
@@ -127,6 +128,16 @@ class Shipping:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     # Shippers
+
+    def _continue(self, directory: Path, *, orphan: bool = False) -> bool:
+        """Send the rest of a log; one whose marker cannot be read, a newer engine's say, stays as it is."""
+        try:
+            origin = _read(directory)
+        except (OSError, msgspec.MsgspecError, NewerDocument) as error:
+            self._dependencies.log.warning("the log in %s is kept, and not sent: its marker: %s", directory, error)
+            return False
+        self._begin(origin, directory, ended=True, orphan=orphan)
+        return True
 
     def _begin(self, origin: Origin, directory: Path, *, ended: bool, orphan: bool = False) -> None:
         driver = REMOTE_DRIVERS.get(origin.driver) or self._plugin
@@ -201,4 +212,4 @@ def _work(origin: Origin, directory: Path) -> Work:
 
 
 def _read(directory: Path) -> Origin:
-    return msgspec.json.decode(read_regular(directory / _MARKER), type=Origin)
+    return ORIGIN_DOCUMENTS.decode(read_regular(directory / _MARKER))
