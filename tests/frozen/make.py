@@ -10,10 +10,12 @@ a newer engine that makes more of it gets a database of its own, and those that 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import contextlib
 import lzma
 import os
 import sqlite3
+import subprocess
 import sys
 import tempfile
 from pathlib import Path
@@ -81,6 +83,7 @@ def main() -> None:
     os.environ["PYTHONPATH"] = str(arguments.source.resolve() / "src")
     sys.path.insert(0, str(REPOSITORY))
     from tests.support.engine import Engine
+    from tests.system.networks.fake_plugin import FakePlugin
 
     class FormerEngine(Engine):
         def command(self) -> list[str]:
@@ -89,10 +92,18 @@ def main() -> None:
     engine = FormerEngine()
     try:
         engine.up()
+        network = FakePlugin(engine.exec_root / "plugins" / "fake.sock")
         fill(engine.docker)
+        fill_builds(engine)
+        fill_plugins(engine, network)
         engine.kill9()
         frozen = freeze(engine.data_root / "state.sqlite")
+        network.released.set()
+        network.hanging.clear()
         engine.up()
+        engine.remove_all()
+        engine.docker("plugin", "rm", "-f", "me/volumes").ok()
+        network.close()
     finally:
         engine.close(check=False)
     target = FROZEN / f"{arguments.name}.sqlite.xz"
@@ -112,6 +123,59 @@ def fill(docker) -> None:  # type: ignore[no-untyped-def]
     docker("exec", "-d", "running", "sleep", "1000").ok()
     docker("run", "-d", "--name", "paused", "--network", "none", "builtin/busybox", "sleep", "1000").ok()
     docker("pause", "paused").ok()
+
+
+def fill_plugins(engine, network) -> None:  # type: ignore[no-untyped-def]
+    """Of plugins: a volume and an image that a running container mounts, and an endpoint that has not ended yet."""
+    from tests.support.managed_plugins import plugin_directory
+    from tests.support.waiting import wait_until
+
+    docker, kept = engine.docker, engine.root / "volumes"
+    kept.mkdir()
+    engine.darse(
+        "plugin", "create", "me/volumes", str(plugin_directory("directory-volumes", engine.root / "made"))
+    ).ok()
+    engine.darse("plugin", "set", "me/volumes", f"state={kept}").ok()
+    engine.darse("plugin", "enable", "me/volumes").ok()
+    docker("volume", "create", "--driver", "me/volumes", "remote").ok()
+    mounts = ("-v", "remote:/remote", "--mount", "type=image,src=mine:1,dst=/image")
+    docker("run", "-d", "--name", "mounting", *mounts, "builtin/busybox", "sleep", "1000").ok()
+
+    docker("network", "create", "--driver", "fake", "--subnet", "10.231.8.0/24", "plugged").ok()
+    docker("run", "-d", "--name", "plugged", "--network", "plugged", "builtin/busybox", "sleep", "1000").ok()
+    network.hanging.add("NetworkDriver.Leave")
+    docker("kill", "plugged").ok()
+    wait_until(lambda: "NetworkDriver.Leave" in network.methods, what="the end of an endpoint")
+
+
+def fill_builds(engine) -> None:  # type: ignore[no-untyped-def]
+    """A build whose record is pinned and has attachments, with its cache; and one that fails."""
+    from tests.support.buildkit import ControlStub, connected
+    from tests.support.clients import found
+
+    from darse.buildkit.wire.control_pb2 import BuildHistoryRequest, UpdateBuildHistoryRequest
+
+    context, buildctl = engine.root / "context", found("buildctl")
+    assert buildctl is not None, "buildctl is not there (make clients)"
+    context.mkdir()
+    (context / "file").write_text("content\n")
+
+    def build(step: str, *options: str) -> int:
+        (context / "Dockerfile").write_text(f"FROM builtin/busybox\nCOPY file /file\nRUN {step}\n")
+        trees = ("--local", f"context={context}", "--local", f"dockerfile={context}")
+        words = (buildctl, "--addr", engine.host, "build", "--frontend", "dockerfile.v0", *trees, *options)
+        return subprocess.run(words, check=False, timeout=120).returncode
+
+    async def pin() -> None:
+        async with connected(engine.socket) as channel:
+            listed = await ControlStub(channel).ListenBuildHistory(BuildHistoryRequest(EarlyExit=True))
+            await ControlStub(channel).UpdateBuildHistory(
+                UpdateBuildHistoryRequest(Ref=listed[0].record.Ref, Pinned=True)
+            )
+
+    assert build("echo said && echo content > /said", "--output", "type=image,name=built:1") == 0
+    asyncio.run(pin())
+    assert build("exit 3") != 0
 
 
 def freeze(database: Path) -> bytes:

@@ -3,44 +3,88 @@
 from __future__ import annotations
 
 import lzma
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import pytest
 
+from darse.build.cache.database_storage import CACHE_DOCUMENTS, INPUTS_DOCUMENTS, DatabaseCacheStorage
+from darse.build.history.attachments import ATTACHMENTS_DOCUMENTS, decompress
+from darse.build.history.records import BuildState, StepState
+from darse.build.history.store import LOG_DOCUMENTS, STEPS_DOCUMENTS, SUMMARY_DOCUMENTS, BuildHistory
 from darse.containers.model import RECORD_DOCUMENTS, STATE_DOCUMENTS, Container, Status
 from darse.containers.store import ContainerStore
-from darse.core.documents import DocumentCodec
-from darse.core.events import EventLog
+from darse.core.documents import DocumentCodec, ListCodec
+from darse.core.events import EVENT_DOCUMENTS, EventLog
 from darse.core.object_references import ObjectReferences, ObjectUser
 from darse.core.state import State
 from darse.engine.engine import SCHEMAS
+from darse.image_spec.digests import digest_of
 from darse.images.model import IMAGE_DOCUMENTS, TARGET_DOCUMENTS
+from darse.images.snapshots.mounted_images import CHAIN_DOCUMENTS
 from darse.images.store import ImageStore
-from darse.networks.model import NETWORK_DOCUMENTS, SANDBOX_DOCUMENTS
+from darse.managed_plugins.model import PLUGIN_DOCUMENTS
+from darse.networks.model import ENDPOINT_DOCUMENTS, NETWORK_DOCUMENTS, SANDBOX_DOCUMENTS
 from darse.networks.store import NetworkStore
 from darse.plugins import PluginClient
 from darse.volumes.model import VOLUME_DOCUMENTS
+from darse.volumes.remote import RemoteVolumes
 from darse.volumes.service import VolumeService
 
 FROZEN = sorted((Path(__file__).parents[2] / "frozen").glob("*.sqlite.xz"))
-DOCUMENTS: list[tuple[str, DocumentCodec[Any]]] = [
-    ("SELECT record FROM containers", RECORD_DOCUMENTS),
-    ("SELECT state FROM containers", STATE_DOCUMENTS),
-    ("SELECT document FROM networks", NETWORK_DOCUMENTS),
-    ("SELECT document FROM sandboxes", SANDBOX_DOCUMENTS),
-    ("SELECT document FROM volumes", VOLUME_DOCUMENTS),
-    ("SELECT document FROM images", IMAGE_DOCUMENTS),
-    ("SELECT document FROM image_targets", TARGET_DOCUMENTS),
+#: The first that has a row of every kind.
+COMPLETE = "2026-11-30"
+
+
+class Document(NamedTuple):
+    """A column of a table, and what reads and writes it."""
+
+    column: str
+    codec: DocumentCodec[Any] | ListCodec[Any]
+    unpacked: Callable[[bytes], bytes] = bytes
+    form: Any = msgspec.json
+
+
+DOCUMENTS = [
+    Document("build_attachments.document", ATTACHMENTS_DOCUMENTS, decompress),
+    Document("build_history.log", LOG_DOCUMENTS, decompress, msgspec.msgpack),
+    Document("build_history.steps", STEPS_DOCUMENTS, decompress),
+    Document("build_history.summary", SUMMARY_DOCUMENTS),
+    Document("build_inputs.inputs", INPUTS_DOCUMENTS),
+    Document("build_records.document", CACHE_DOCUMENTS),
+    Document("containers.record", RECORD_DOCUMENTS),
+    Document("containers.state", STATE_DOCUMENTS),
+    Document("ended_endpoints.document", ENDPOINT_DOCUMENTS),
+    Document("events.document", EVENT_DOCUMENTS),
+    Document("image_targets.document", TARGET_DOCUMENTS),
+    Document("images.document", IMAGE_DOCUMENTS),
+    Document("mounted_images.chain", CHAIN_DOCUMENTS),
+    Document("networks.document", NETWORK_DOCUMENTS),
+    Document("plugins.document", PLUGIN_DOCUMENTS),
+    Document("sandboxes.document", SANDBOX_DOCUMENTS),
+    Document("snapshots.chain", CHAIN_DOCUMENTS),
+    Document("volumes.document", VOLUME_DOCUMENTS),
 ]
+#: Columns of bytes that are no documents of ours: blobs, known by their digests.
+BLOBS = {"build_blobs.content"}
 
 
 @pytest.fixture(params=FROZEN, ids=lambda path: path.name)
 def state(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
-    database = tmp_path / "state.sqlite"
-    database.write_bytes(lzma.decompress(request.param.read_bytes()))
+    yield from _opened(request.param, tmp_path)
+
+
+@pytest.fixture(params=[path for path in FROZEN if path.name >= COMPLETE], ids=lambda path: path.name)
+def complete(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[State]:
+    yield from _opened(request.param, tmp_path / "complete")
+
+
+def _opened(frozen: Path, directory: Path) -> Iterator[State]:
+    directory.mkdir(exist_ok=True)
+    database = directory / "state.sqlite"
+    database.write_bytes(lzma.decompress(frozen.read_bytes()))
     state = State(database, SCHEMAS)
     yield state
     assert state.damaged == {}
@@ -53,16 +97,40 @@ def store(state: State) -> ContainerStore:
 
 
 def test_there_are_some() -> None:
-    assert len(FROZEN) >= 2
+    assert len(FROZEN) >= 3
+    assert [path.name for path in FROZEN if path.name.startswith(COMPLETE)]
 
 
-@pytest.mark.parametrize(("query", "documents"), DOCUMENTS, ids=[query.split()[-1] for query, _ in DOCUMENTS])
-def test_no_member_of_a_document_is_lost(state: State, query: str, documents: DocumentCodec[Any]) -> None:
-    rows = state.rows(query)
-    assert rows
-    for (document,) in rows:
-        written = msgspec.json.decode(documents.encode(documents.decode(document)))
-        assert _lost(msgspec.json.decode(document), written) == []
+def test_every_column_of_documents_is_known(tmp_path: Path) -> None:
+    state = State(tmp_path / "state.sqlite", SCHEMAS)
+    columns = {
+        f"{table}.{column}"
+        for (table,) in state.rows("SELECT name FROM sqlite_master WHERE type = 'table'")
+        for _, column, kind, *_ in state.rows(f"PRAGMA table_info({table})")
+        if kind == "BLOB"
+    }
+    state.close()
+    assert columns == {one.column for one in DOCUMENTS} | BLOBS
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[one.column for one in DOCUMENTS])
+def test_no_member_of_a_document_is_lost(state: State, document: Document) -> None:
+    for kept in _kept(state, document):
+        written = document.codec.encode(document.codec.decode(kept))
+        assert _lost(document.form.decode(kept), document.form.decode(written)) == []
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=[one.column for one in DOCUMENTS])
+def test_there_is_a_document_of_every_kind_with_its_version(complete: State, document: Document) -> None:
+    documents = [document.form.decode(kept) for kept in _kept(complete, document)]
+    assert documents
+    for one in documents:
+        assert isinstance(one, list) or one["document_version"] >= 1
+
+
+def _kept(state: State, document: Document) -> list[bytes]:
+    table, _, column = document.column.partition(".")
+    return [document.unpacked(kept) for (kept,) in state.rows(f"SELECT {column} FROM {table}")]
 
 
 def _lost(old: Any, new: Any, place: str = "$") -> list[str]:
@@ -75,12 +143,15 @@ def _lost(old: Any, new: Any, place: str = "$") -> list[str]:
 
 
 def test_containers(store: ContainerStore) -> None:
-    assert {(one.name, one.state.status) for one in store} == {
+    later = {"mounting": Status.RUNNING, "plugged": Status.EXITED}
+    containers = [one for one in store if not one.name.startswith(".plugin-")]
+    assert {(one.name, one.state.status) for one in containers if one.name not in later} == {
         ("ended", Status.EXITED),
         ("full", Status.CREATED),
         ("running", Status.RUNNING),
         ("paused", Status.PAUSED),
     }
+    assert all(one.state.status is later[one.name] for one in containers if one.name in later)
     assert store.get("ended").state.exit_code == 7
     running = store.get("running")
     assert running.state.pid > 1
@@ -120,7 +191,7 @@ def _check_options(full: Container) -> None:
 
 def test_networks_and_sandboxes(state: State, store: ContainerStore) -> None:
     networks = NetworkStore(state)
-    assert {one.name for one in networks} == {"bridge", "host", "none", "net"}
+    assert {one.name for one in networks} - {"plugged"} == {"bridge", "host", "none", "net"}
     net = networks.get("net")
     assert (net.driver, net.subnet, net.gateway, net.internal, net.labels) == (
         "bridge",
@@ -145,6 +216,72 @@ async def test_volumes(state: State, tmp_path: Path) -> None:
     assert (data.Driver, data.Labels) == ("local", {"kept": "yes"})
 
 
+async def test_plugins_and_what_they_have_mounted(complete: State, tmp_path: Path) -> None:
+    mounting = ContainerStore(complete).get("mounting")
+    remote = RemoteVolumes(complete, PluginClient((), ()))
+    assert remote.hold_mounts_of({mounting.id}) == []
+    (left,) = remote.hold_mounts_of(set())
+    assert (left.volume, left.driver, left.container_id) == ("remote", "me/volumes:latest", mounting.id)
+    volumes = VolumeService(tmp_path, complete, EventLog(complete), plugins=PluginClient((), ()))
+    assert "remote" in {name for name, _ in complete.rows("SELECT name, document FROM volumes")}
+    assert (await volumes.inspect("data")).Driver == "local"
+    rows = complete.rows("SELECT name, document FROM plugins")
+    ((name, plugin),) = complete.decoded("plugins", rows, PLUGIN_DOCUMENTS.decode)
+    assert (name, plugin.name, plugin.enabled) == ("me/volumes:latest", "me/volumes:latest", True)
+    assert msgspec.json.decode(plugin.config)["interface"]["types"] == ["docker.volumedriver/1.0"]
+
+
+def test_an_endpoint_of_a_plugin_that_has_not_ended(complete: State) -> None:
+    networks = NetworkStore(complete)
+    plugged = networks.get("plugged")
+    assert (plugged.driver, plugged.subnet) == ("fake", "10.231.8.0/24")
+    (endpoint,) = networks.ended()
+    assert (endpoint.network_id, endpoint.network_name) == (plugged.id, "plugged")
+    assert networks.sandbox_of(ContainerStore(complete).get("plugged").id) is None
+
+
+def test_layers_of_containers_and_of_the_images_that_they_mount(complete: State) -> None:
+    images, mounting = ImageStore(complete), ContainerStore(complete).get("mounting")
+    ((chain,),) = complete.rows("SELECT chain FROM snapshots WHERE container_id = ?", (mounting.id,))
+    assert CHAIN_DOCUMENTS.decode(chain) == list(images.find("builtin/busybox").image.chain_ids)
+    mine = images.find("mine:1").image
+    rows = complete.rows("SELECT image_id, chain FROM mounted_images WHERE container_id = ?", (mounting.id,))
+    assert [(one, CHAIN_DOCUMENTS.decode(layers)) for one, layers in rows] == [(mine.id, list(mine.chain_ids))]
+
+
+def test_builds_their_history_and_their_cache(complete: State) -> None:
+    history = BuildHistory(complete)
+    failed, built = history.summaries()
+    assert (failed.state, built.state, built.names) == (BuildState.FAILED, BuildState.BUILT, ("built:1",))
+    assert history.pinned() == {built.id}
+    (ran,) = (one for one in history.record(built).steps if one.name.endswith("RUN echo said && echo content > /said"))
+    assert (ran.state, ran.operation is not None) == (StepState.EXECUTED, True)
+    assert b"said\n" in {log.data for log in history.logs(built)}
+    attachments = history.attachments.of(built.id)
+    assert attachments.response["containerimage.digest"] == built.image
+    assert {"logs", "result", "attestation"} <= {one.kind for one in attachments.listed}
+    for one in attachments.listed:
+        content = history.attachments.read(one.digest)
+        assert content is not None
+        assert digest_of(content) == one.digest
+    cache = DatabaseCacheStorage(complete)
+    records = {record.id: record for record in cache.records()}
+    assert len(records) == 4
+    assert set(ran.snapshots) <= records.keys()
+    for key, record in complete.rows("SELECT key, record FROM build_results"):
+        assert cache.result(key) == records[record]
+    for (operation,) in complete.rows("SELECT operation FROM build_inputs"):
+        assert cache.last_inputs(operation)
+
+
+def test_events(state: State) -> None:
+    found = EventLog(state).between(0, 1 << 62)
+    assert {("container", "create"), ("network", "create"), ("volume", "create"), ("image", "tag")} <= {
+        (event.Type, event.Action) for event in found
+    }
+    assert len(found) == len(state.rows("SELECT number FROM events"))
+
+
 def test_images(state: State, store: ContainerStore) -> None:
     images = ImageStore(state)
     mine = images.find("mine:1").image
@@ -163,7 +300,8 @@ def test_what_containers_use_is_known_after_the_first_start(state: State, store:
     assert {user.container_id for user in references.volume_users("data")} == {full.id, ended.id}
     assert references.network_users("net") == [ObjectUser(full.id, running=False)]
     assert references.network_users("bridge") != []
-    assert references.image_users(full.record.image_id) == [ObjectUser(full.id, running=False)]
+    mounting = [ObjectUser(one.id, running=True) for one in store if one.name == "mounting"]
+    assert references.image_users(full.record.image_id) == [ObjectUser(full.id, running=False), *mounting]
     assert store.reference_differences() == []
 
 
