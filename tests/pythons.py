@@ -56,6 +56,8 @@ def install(version: str, python: str) -> Path:
     packages = project["dependencies"] + project["optional-dependencies"]["dev"]
     pip = [str(interpreter), "-m", "pip", "install", "-q", "--disable-pip-version-check"]
     subprocess.run([*pip, "-c", str(REPOSITORY / "constraints.txt"), *packages], check=True)
+    # darse itself for its version and entry points; the sources are found by PYTHONPATH.
+    subprocess.run([*pip, "--no-deps", "--no-build-isolation", "-e", str(REPOSITORY)], check=True)
     return interpreter
 
 

@@ -84,7 +84,7 @@ def test_stuck_calls_do_not_count() -> None:
         stuck.open()
         assert await asyncio.gather(*calls) == ["passed"] * 12
         # The threads that stood in for those that were stuck have gone: two run at a time again.
-        again = _Gate()
+        again, executor._patience = _Gate(), 60
         calls = [asyncio.create_task(executor.run(again.pass_through)) for _ in range(6)]
         await again.have_inside(2)
         again.open()

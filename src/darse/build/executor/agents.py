@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 from darse.build.errors import BuildError
 from darse.build.executor.session import AgentConnections
@@ -16,6 +18,8 @@ from darse.core import executors
 from darse.linux.fs.contained import remove_tree
 
 _PIECE = 64 * 1024
+# Python 3.13 removes the path of a unix socket that it closes, in the event loop: here it goes with its directory.
+_KEEPING: dict[str, Any] = {"cleanup_socket": False} if sys.version_info >= (3, 13) else {}
 
 
 @contextlib.asynccontextmanager
@@ -39,7 +43,7 @@ async def forwarded(agents: AgentConnections, mount: SecretMount, directory: Pat
     try:
         own.chmod(0o711)
         path = own / "agent"
-        server = await asyncio.start_unix_server(serve, path)
+        server = await asyncio.start_unix_server(serve, path, **_KEEPING)
         try:
             os.chown(path, mount.uid, mount.gid)
             path.chmod(mount.mode)
