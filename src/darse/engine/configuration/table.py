@@ -322,7 +322,7 @@ OPTIONS = (
         v.tcp_address("metrics_addr"),
         "Address and port to serve metrics on, as 127.0.0.1:9323 (default: none are taken)",
     ),
-    Option("mtu", "number", v.number("mtu", least=68), "MTU of the default bridge (default 1500)"),
+    Option("mtu", "number", v.number("mtu", least=68, most=65535), "MTU of the default bridge (default 1500)"),
     Option(
         "no-new-privileges", "flag", v.same("no_new_privileges"), "Set no-new-privileges for new containers by default"
     ),

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import os
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -24,6 +25,8 @@ Fields = dict[str, Any]
 Reader = Callable[[Any], Fields]
 
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9_.-]*[A-Za-z0-9])?|\[[0-9A-Fa-f:.]+\])(?::[0-9]{1,5})?\Z")
+# A greater one does not fit what the API has limits in.
+_LARGEST_LIMIT = 2**63 - 1
 _NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9_.-]*\Z")
 
 
@@ -66,8 +69,11 @@ def url(field: str) -> Reader:
     """A URL of http or https; empty: none."""
 
     def read(value: str) -> Fields:
-        parts = urlsplit(value)
-        if value and (parts.scheme not in ("http", "https") or not parts.hostname):
+        try:
+            parts = urlsplit(value)
+        except ValueError:  # of brackets without an IPv6 address in them
+            parts = None
+        if value and (parts is None or parts.scheme not in ("http", "https") or not parts.hostname):
             raise InvalidParameter(f"invalid {field.replace('_', '-')}: {value}: must be a URL of http or https")
         return {field: value}
 
@@ -85,11 +91,11 @@ def pairs(field: str) -> Reader:
     return read
 
 
-def number(field: str, *, least: int = 0) -> Reader:
-    """A number not below `least`."""
+def number(field: str, *, least: int = 0, most: int | None = None) -> Reader:
+    """A number not below `least`, nor above `most`."""
 
     def read(value: int) -> Fields:
-        if value < least:
+        if value < least or (most is not None and value > most):
             raise InvalidParameter(f"invalid {field.replace('_', ' ')}: {value}")
         return {field: value}
 
@@ -111,7 +117,7 @@ def directory(field: str) -> Reader:
     """A directory that is there."""
 
     def read(value: str) -> Fields:
-        if not Path(value).is_dir():
+        if not os.path.isdir(value):  # false of a name that is too long, too
             raise InvalidParameter(f"invalid {field.replace('_', ' ')}: {value} is no directory")
         return {field: str(Path(value).resolve())}
 
@@ -207,7 +213,7 @@ def address_pools(value: list[Any]) -> Fields:
         try:
             base = ipaddress.ip_network(fields["base"], strict=False)
             size = int(fields["size"])
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise InvalidParameter(f"invalid default address pool {entry!r}: must be base=CIDR,size=N") from None
         if not base.prefixlen <= size <= base.max_prefixlen - 2:
             raise InvalidParameter(f"invalid default address pool {entry!r}: networks of size {size} do not fit")
@@ -237,10 +243,13 @@ def ulimits(value: Mapping[str, Any]) -> Fields:
             else:
                 first, _, second = str(limit).partition(":")
                 soft, hard = int(first), int(second or first)
-        except (KeyError, TypeError, ValueError):
+        except (KeyError, TypeError, ValueError, OverflowError):
             raise InvalidParameter(f"invalid ulimit argument: {name}={limit}") from None
-        if soft > hard >= 0:
-            raise InvalidParameter(f"ulimit soft limit must be less than or equal to hard limit: {soft} > {hard}")
+        if not (-1 <= soft <= _LARGEST_LIMIT and -1 <= hard <= _LARGEST_LIMIT):
+            raise InvalidParameter(f"invalid ulimit argument: {name}={limit}")
+        if hard != -1 and (soft == -1 or soft > hard):
+            found = f"soft: -1 (unlimited), hard: {hard}" if soft == -1 else f"{soft} > {hard}"
+            raise InvalidParameter(f"ulimit soft limit must be less than or equal to hard limit: {found}")
         limits[name] = (soft, hard)
     return {"default_ulimits": limits}
 
@@ -320,7 +329,7 @@ def seccomp(value: str) -> Fields:
     if value not in ("", "builtin", "unconfined"):
         try:
             json.loads(Path(value).read_bytes())
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise InvalidParameter(f"opening seccomp profile ({value}) failed: {error}") from error
     return {"seccomp_profile": value}
 
