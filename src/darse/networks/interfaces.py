@@ -11,7 +11,7 @@ from darse.linux.net.links import set_mac, set_up
 from darse.linux.net.netns import Netns, NetnsThread
 from darse.linux.net.routes import add_address, add_route, set_default_link, set_default_route
 from darse.linux.net.rtnetlink import Link, Request
-from darse.networks.endpoint_settings import link_local, sysctls
+from darse.networks.endpoint_settings import interface_name, link_local, sysctls
 from darse.networks.model import Endpoint
 
 VERSIONS = (4, 6)
@@ -21,6 +21,12 @@ def gateway_endpoint(endpoints: Sequence[Endpoint], version: int) -> Endpoint | 
     """The endpoint of the default route of a family: of the highest priority, the first."""
     leading = (one for one in endpoints if gateway_of(one, version) or leads_by_link(one, version))
     return max(leading, key=lambda one: one.priority, default=None)
+
+
+def leading_ids(endpoints: Sequence[Endpoint]) -> set[str]:
+    """The ids of the endpoints that lead out, for either family."""
+    found = (gateway_endpoint(endpoints, version) for version in VERSIONS)
+    return {endpoint.endpoint_id for endpoint in found if endpoint is not None}
 
 
 def gateway_of(endpoint: Endpoint, version: int) -> str:
@@ -38,6 +44,14 @@ def free_name(requested: str, taken: Collection[str]) -> str:
     if requested and requested not in taken:
         return requested
     return next(name for name in (f"eth{number}" for number in range(len(taken) + 1)) if name not in taken)
+
+
+def name_interfaces(endpoints: list[Endpoint]) -> None:
+    """Name the interfaces of a new sandbox: as asked for, the others `eth0` and so on."""
+    taken = {"lo", *(interface_name(endpoint.options) for endpoint in endpoints)}
+    for endpoint in endpoints:
+        endpoint.interface = interface_name(endpoint.options) or free_name("", taken)
+        taken.add(endpoint.interface)
 
 
 async def configure(

@@ -29,6 +29,8 @@ from darse.networks.interfaces import (
     gateway_endpoint,
     interface_names,
     lead_out,
+    leading_ids,
+    name_interfaces,
 )
 from darse.networks.model import Endpoint, Holder, NetworkRecord, SandboxGone, SandboxRecord, SandboxRequest
 from darse.networks.pool import NetnsPool, Prepared
@@ -144,7 +146,7 @@ class Sandboxes:
             dns=request.dns,
         )
         drivers = [self._driver(record) for record, _ in networks]
-        _name_interfaces([one for one, driver in zip(sandbox.endpoints, drivers, strict=True) if driver.addressed])
+        name_interfaces([one for one, driver in zip(sandbox.endpoints, drivers, strict=True) if driver.addressed])
         self._store.reserve(sandbox)
         prepared: Prepared | None = None
         try:
@@ -281,6 +283,7 @@ class Sandboxes:
                 await self._add(sandbox.sandbox_id, endpoint)
                 await self._hand_over(sandbox.endpoints, [*sandbox.endpoints, endpoint], sandbox)
             except BaseException:
+                await self._take_back(sandbox.sandbox_id, endpoint)
                 with contextlib.suppress(EngineError, OSError):  # what led here is reported
                     await self._driver(record).leave(record, endpoint, netns)
                 raise
@@ -295,7 +298,7 @@ class Sandboxes:
 
     async def _hand_over(self, before: list[Endpoint], after: list[Endpoint], sandbox: SandboxRecord) -> None:
         """Have drivers hear which endpoints lead out no more, and which do now of those that were there before."""
-        led, leads = _leading_ids(before), _leading_ids(after)
+        led, leads = leading_ids(before), leading_ids(after)
         for endpoint in before:
             record = self._store.find(endpoint.network_id)
             driver = self._drivers.get(record.driver) if record is not None else None
@@ -324,6 +327,20 @@ class Sandboxes:
             functools.partial(self._publish, endpoint, action, container_id) for action in ("connect", "disconnect")
         )
         return connect, disconnect
+
+    async def _take_back(self, sandbox_id: str, endpoint: Endpoint) -> None:
+        """Undo `_add`: others may get the endpoint's addresses. Ports lead where they led, or nowhere."""
+        sandbox = self._store.sandboxes.get(sandbox_id)
+        if sandbox is None or endpoint not in sandbox.endpoints:
+            return
+        self.owners.pop(endpoint.link, None)
+        rest = [one for one in sandbox.endpoints if one != endpoint]
+        connect, disconnect = self._events(endpoint, sandbox.container_id)
+        try:
+            await self._publishing.follow(msgspec.structs.replace(sandbox, endpoints=rest), disconnect, connect)
+        except (EngineError, OSError):  # what led here is reported
+            if (found := self._store.sandboxes.get(sandbox_id)) is not None:
+                self._store.save_sandbox(msgspec.structs.replace(found, endpoints=rest), disconnect)
 
     async def _end(self, record: NetworkRecord, endpoint: Endpoint) -> None:
         """Undo what `_endpoint` and `_join` have begun."""
@@ -472,20 +489,6 @@ def _endpoint(record: NetworkRecord, settings: EndpointSettings) -> Endpoint:
         aliases=list(settings.Aliases or ()),
         links=endpoint_links(settings),
     )
-
-
-def _name_interfaces(endpoints: list[Endpoint]) -> None:
-    """Name the interfaces of a new sandbox: as asked for, the others `eth0` and so on."""
-    taken = {"lo", *(interface_name(endpoint.options) for endpoint in endpoints)}
-    for endpoint in endpoints:
-        endpoint.interface = interface_name(endpoint.options) or free_name("", taken)
-        taken.add(endpoint.interface)
-
-
-def _leading_ids(endpoints: list[Endpoint]) -> set[str]:
-    """The ids of the endpoints that lead out, for either family."""
-    found = (gateway_endpoint(endpoints, version) for version in VERSIONS)
-    return {endpoint.endpoint_id for endpoint in found if endpoint is not None}
 
 
 def _use(endpoint: Endpoint, joined: JoinResult) -> None:
