@@ -15,6 +15,7 @@ from darse.core import state as state_module
 from darse.core.database_log import CHECKPOINT_BYTES, DatabaseLog
 from darse.core.errors import NoSpace, SystemFault
 from darse.core.state import Schema, State
+from darse.testing.clock import in_fake_time
 
 SCHEMA = Schema("room", ("CREATE TABLE things (name TEXT)",))
 
@@ -239,10 +240,8 @@ async def test_a_log_is_copied_each_time_it_has_become_long(state: State, monkey
         assert len(copies) == expected
 
 
-async def test_what_nobody_waits_for_is_on_the_disk_soon(
-    state: State, disk: Disk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state_module, "_SOON_SECONDS", 0.01)
+@in_fake_time
+async def test_what_nobody_waits_for_is_on_the_disk_soon(state: State, disk: Disk) -> None:
     await state.flush()  # the schema
     disk.flushes = 0
     add(state, durable=False)
@@ -250,24 +249,22 @@ async def test_what_nobody_waits_for_is_on_the_disk_soon(
     assert disk.flushes == 0
     state.flush_soon()
     state.flush_soon()
-    async with asyncio.timeout(20):
-        while not disk.flushes:
-            await asyncio.sleep(0.005)
+    await asyncio.sleep(state_module._SOON_SECONDS / 2)
+    assert disk.flushes == 0
+    await asyncio.sleep(state_module._SOON_SECONDS)
     await state.settled()
     assert disk.flushes == 1
 
 
-async def test_a_flush_that_comes_first_is_the_one_that_was_to_come(
-    state: State, disk: Disk, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(state_module, "_SOON_SECONDS", 0.05)
+@in_fake_time
+async def test_a_flush_that_comes_first_is_the_one_that_was_to_come(state: State, disk: Disk) -> None:
     add(state, durable=False)
     state.flush_soon()
     await state.flush(everything=True)
     assert disk.flushes == 1
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(60)
     assert disk.flushes == 1
     state.flush_soon()
     await state.settled()
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(60)
     assert disk.flushes == 1, "the engine ends, and closes the database"

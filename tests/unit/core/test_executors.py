@@ -138,7 +138,7 @@ def test_a_file_system_that_does_not_answer_keeps_nobody_else_waiting() -> None:
 
     async def ask(where: str) -> str:
         try:
-            return await foreign.run(where, silent.pass_through, seconds=1.5)
+            return await foreign.run(where, silent.pass_through, seconds=0.3)
         except SystemFault as error:
             return str(error)
 

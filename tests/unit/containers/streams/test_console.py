@@ -8,9 +8,10 @@ import socket
 import pytest
 
 from darse.containers.streams import console
-from darse.containers.streams.console import _HIGH_WATER, _MOST_GIVEN, Attachment, ConsoleHub
+from darse.containers.streams.console import _HIGH_WATER, _MOST_GIVEN, STALLED_SECONDS, Attachment, ConsoleHub
 from darse.containers.streams.output import STDERR, STDOUT
 from darse.runtime.monitor import conmon as monitor
+from darse.testing.clock import in_fake_time
 
 _OF_CONMON = {STDOUT: monitor.STDOUT, STDERR: monitor.STDERR}
 
@@ -75,11 +76,12 @@ async def test_a_client_from_before_the_start_misses_nothing(conmon):
     assert await _collect(attachment) == [(STDOUT, b"first")]
 
 
+@in_fake_time
 async def test_the_stream_ends_only_when_the_exit_is_on_record(conmon):
     hub = _hub(conmon)
     collecting = asyncio.create_task(_collect(_attach(hub)))
     conmon.theirs.close()
-    done, _ = await asyncio.wait({collecting}, timeout=0.05)
+    done, _ = await asyncio.wait({collecting}, timeout=3600)
     assert not done
     hub.process_exited()
     assert await asyncio.wait_for(collecting, 5) == []
@@ -134,8 +136,8 @@ async def _fill(conmon, attachment):
             await asyncio.sleep(0)
 
 
-async def test_an_onlooker_that_does_not_read_is_let_go(conmon, monkeypatch):
-    monkeypatch.setattr(console, "STALLED_SECONDS", 0.1)
+@in_fake_time
+async def test_an_onlooker_that_does_not_read_is_let_go(conmon):
     hub = _hub(conmon)
     left = asyncio.Event()
     stalled, reading = _attach(hub), _attach(hub)
@@ -148,7 +150,7 @@ async def test_an_onlooker_that_does_not_read_is_let_go(conmon, monkeypatch):
 
     task = asyncio.create_task(read())
     await _fill(conmon, stalled)
-    await asyncio.wait_for(left.wait(), 5)
+    await asyncio.wait_for(left.wait(), 2 * STALLED_SECONDS)
     assert await _collect(stalled) == []
     conmon.theirs.setblocking(True)
     await asyncio.to_thread(conmon.says, STDOUT, b"goes on")
@@ -175,13 +177,13 @@ async def test_a_crowd_that_does_not_read_is_let_go_some_at_a_time(conmon, monke
     assert not hub.is_used
 
 
-async def test_who_was_there_before_the_start_sets_the_pace_for_ever(conmon, monkeypatch):
-    monkeypatch.setattr(console, "STALLED_SECONDS", 0.05)
+@in_fake_time
+async def test_who_was_there_before_the_start_sets_the_pace_for_ever(conmon):
     hub = _hub(conmon)
     attachment = _attach(hub, running=False)
     hub.connect()
     await _fill(conmon, attachment)
-    done, _ = await asyncio.wait({asyncio.create_task(_drained(conmon))}, timeout=0.3)
+    done, _ = await asyncio.wait({asyncio.create_task(_drained(conmon))}, timeout=100 * STALLED_SECONDS)
     assert not done
     assert attachment.full
 
@@ -191,17 +193,17 @@ async def _drained(conmon):
         with contextlib.suppress(BlockingIOError):
             conmon.says(STDOUT, b"x")
             return
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(STALLED_SECONDS)
 
 
-async def test_a_slow_client_that_reads_is_kept(conmon, monkeypatch):
-    monkeypatch.setattr(console, "STALLED_SECONDS", 0.2)
+@in_fake_time
+async def test_a_slow_client_that_reads_is_kept(conmon):
     hub = _hub(conmon)
     attachment = _attach(hub)
     batches = attachment.output()
     for _ in range(5):
         await _fill(conmon, attachment)
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(STALLED_SECONDS / 2)
         assert await anext(batches)
     assert hub.is_used
 
@@ -237,13 +239,14 @@ async def test_nobody_attached_costs_nothing(conmon):
 
 
 @pytest.mark.parametrize("gone", [FileNotFoundError, ConnectionRefusedError])
+@in_fake_time
 async def test_a_process_that_has_just_ended_has_empty_streams(conmon, gone):
     def connect():
         raise gone
 
     hub = ConsoleHub(connect, terminal=False, stdin_once=False, keep_connected=False, on_detach=lambda: None)
     collecting = asyncio.create_task(_collect(_attach(hub)))
-    done, _ = await asyncio.wait({collecting}, timeout=0.05)
+    done, _ = await asyncio.wait({collecting}, timeout=3600)
     assert not done
     hub.process_exited()
     assert await asyncio.wait_for(collecting, 5) == []
