@@ -152,8 +152,9 @@ class StoreCheck:
         for digest in sorted(present | required):
             sound = digest in present and await executors.storage.run(_is_whole, self._content.path(digest), digest)
             if digest in present and digest not in needed:
-                if not self._gc.is_only_lease(lease):
-                    continue  # an operation may have written it, and record its image next
+                # An operation may have written it, and record its image next; or it has recorded it since.
+                if not self._gc.is_only_lease(lease) or digest in await self._gc.needed_documents():
+                    continue
                 if repair:
                     await executors.storage.run(self._content.remove_blobs, [digest])
                 yield _note(f"document {digest}", "nothing needs it", repaired=repair)

@@ -125,3 +125,21 @@ async def test_documents_that_nothing_needs_are_removed_by_a_repair_alone(place:
         assert (found.level, found.finding, found.repaired) == ("note", "nothing needs it", repair)
         assert done.problems == 0
         assert place.path(b"{}").exists() is not repair
+
+
+async def test_what_an_operation_records_while_the_check_is_at_work_is_not_removed(place: Place) -> None:
+    """A pull has written an image's documents when the check looks which are needed, and ends before it is there."""
+    made = Made("a")
+    pulling = place.stores.gc.lease()
+    await pulling.__aenter__()
+    writing = place.stores.content.stored(made.contents)
+    await writing.__aenter__()
+    findings = []
+    async for message in place.images.fsck.check([], repair=True):
+        if message.doing == "documents":
+            await place.record(made)
+            await writing.__aexit__(None, None, None)
+            await pulling.__aexit__(None, None, None)
+        findings += [message.finding] if message.finding else []
+    assert findings == []
+    assert all(place.path(content).read_bytes() == content for content in made.contents)
