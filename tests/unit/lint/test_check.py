@@ -9,7 +9,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
 from tests.support.engine import REPOSITORY
 
 PROGRAM = REPOSITORY / "lint" / "check.py"

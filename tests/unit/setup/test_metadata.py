@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
+from tests.support.engine import REPOSITORY
 
 import darse
-from tests.support.engine import REPOSITORY
 
 PROJECT: dict[str, Any] = tomllib.loads((REPOSITORY / "pyproject.toml").read_text())["project"]
 REQUIREMENTS = [

@@ -10,7 +10,6 @@ from pathlib import Path
 from types import ModuleType
 
 import pytest
-
 from tests.support.engine import REPOSITORY
 
 PROGRAM = REPOSITORY / "setup" / "stop_engine.py"

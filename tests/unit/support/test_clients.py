@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 
 import pytest
-
 from tests.support import clients
 
 # Like Go: `go mod download` says where the module is, `go build … -o FILE PACKAGE` makes a program.
