@@ -154,7 +154,11 @@ class ContainerRecovery:
         for container in self._store:
             if container.record.host.AutoRemove and container.state.status is Status.EXITED:
                 self.unwatched_ends[container.id] = container.state.exit_code
-                await self._lifecycle.removal.remove_ended(container)
+                try:
+                    await self._lifecycle.removal.remove_ended(container)
+                except (EngineError, OSError) as error:
+                    # The next start tries again; neither this one nor the other containers wait for that.
+                    self._dependencies.log.warning("container %s is not removed yet: %s", container.id[:12], error)
 
 
 def _is_empty(directory: Path) -> bool:

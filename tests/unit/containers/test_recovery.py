@@ -157,3 +157,23 @@ async def test_containers_that_ended_and_asked_to_be_removed_go_and_their_codes_
             await after.service.recovery.remove_finished()
             assert [container.name for container in after.dependencies.store] == ["kept"]
             assert after.service.recovery.unwatched_ends == {web.id: 3}
+
+
+@in_fake_time
+async def test_one_that_cannot_be_removed_does_not_keep_the_engine_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with container_room(tmp_path) as room:
+        web = room.add(host=HostConfig(AutoRemove=True))
+        await room.service.start("web")
+        await room.close()
+        room.host.containers[web.id].exit(3)
+        async with next_engine(room, tmp_path) as (after, recovery):
+            await after.service.recovery.sweep(recovery)
+            await after.service.recovery.recover(recovery)
+            with after.full_disk():
+                await after.service.recovery.remove_finished()
+            assert after.dependencies.store.get("web").state.status is Status.EXITED
+            assert "no space left on device" in caplog.text
+            await after.service.recovery.remove_finished()
+            assert after.dependencies.store.find("web") is None
