@@ -19,8 +19,9 @@ def misplaced(source: Path, tests: Path, beside: dict[str, Path]) -> Iterator[st
         folder = test.parent.relative_to(tests)
         if not beside.get(str(folder), source / folder).is_dir():
             yield f"{test.relative_to(tests)}: the source has no folder {folder}"
-        named = [module for module in _imported(test, source) if module.stem == test.stem.removeprefix("test_")]
-        if named and all(module.parent != folder for module in named):
+        name = f"{test.stem.removeprefix('test_')}.py"
+        named = [module for module in _imported(test, source) if module.name == name]
+        if named and not (source / folder / name).is_file():
             yield f"{test.relative_to(tests)}: belongs beside {named[0]}"
 
 
