@@ -15,14 +15,16 @@ _BESIDE = {"lint": "lint", "setup": "setup", "catalog": "tests/catalog", "suppor
 
 def misplaced(source: Path, tests: Path, beside: dict[str, Path]) -> Iterator[str]:
     """Tests in folders that the source has not, and tests apart from the module that they are named by."""
+    modules = {path.name for path in source.rglob("*.py")}
     for test in sorted(tests.rglob("test_*.py")):
         folder = test.parent.relative_to(tests)
         if not beside.get(str(folder), source / folder).is_dir():
             yield f"{test.relative_to(tests)}: the source has no folder {folder}"
         name = f"{test.stem.removeprefix('test_')}.py"
-        named = [module for module in _imported(test, source) if module.name == name]
-        if named and not (source / folder / name).is_file():
-            yield f"{test.relative_to(tests)}: belongs beside {named[0]}"
+        if name in modules and not (source / folder / name).is_file():
+            named = [module for module in _imported(test, source) if module.name == name]
+            if named:
+                yield f"{test.relative_to(tests)}: belongs beside {named[0]}"
 
 
 def _imported(test: Path, source: Path) -> Iterator[Path]:
