@@ -33,14 +33,14 @@ async def stream(
     pieces: AsyncIterator[bytes],
     content_type: str,
     *,
-    patience: float | None = 0,
+    error_timeout: float | None = 0,
     seconds: float | None = None,
     interruptible: bool = True,
     headers: Mapping[str, str] | None = None,
 ) -> web.StreamResponse:
     """Send pieces as they come, until they end or the client leaves, also while none comes.
 
-    The source is started before the head is sent: who has the head is subscribed. What it raises within `patience`
+    The source is started before the head is sent: who has the head is subscribed. What it raises within `error_timeout`
     seconds (None: before its first piece), and at once in any case, is raised here, when a plain error can still be
     sent. `seconds` is how long to wait for a source that may go on for ever. A stop of the engine waits for what is
     not `interruptible`. `headers` go with the answer's own.
@@ -51,7 +51,7 @@ async def stream(
     gone = asyncio.create_task(until_gone(request))
     following: asyncio.Task[bytes | None] = asyncio.create_task(_next(pieces))
     try:
-        await asyncio.wait((following, gone), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait((following, gone), timeout=error_timeout, return_when=asyncio.FIRST_COMPLETED)
         if following.done():
             following.result()
         await check_answer(request, response.status, response.headers)
@@ -99,7 +99,7 @@ async def progress(
     """
     pieces = _lines(messages, begun=errors_inside)
     return await stream(
-        request, pieces, "application/json", patience=None, interruptible=interruptible, headers=headers
+        request, pieces, "application/json", error_timeout=None, interruptible=interruptible, headers=headers
     )
 
 

@@ -121,7 +121,7 @@ class ServerConnection(web.RequestHandler):
         "_crowd",
         "_departures",
         "_early",
-        "_given_away",
+        "_handed_over",
         "_head_timer",
         "_http2",
         "_idle_timer",
@@ -159,7 +159,7 @@ class ServerConnection(web.RequestHandler):
         self._at_head = True
         # What was read of the body of an archive, and whether the rest is somebody else's to read.
         self.body_aside: bytes | None = None
-        self._given_away = False
+        self._handed_over = False
         self._refused = False
         self.input_ended = False
         # Requests handed to a handler, answers sent, and the body of the latest request.
@@ -271,10 +271,10 @@ class ServerConnection(web.RequestHandler):
         if self.transport is not None:
             self.transport.resume_reading()
 
-    def give_away(self) -> None:
+    def hand_over(self) -> None:
         """Leave the body, and the connection's input with it, to another reader; it is closed after the answer."""
         self.body_aside = None
-        self._given_away = True
+        self._handed_over = True
         assert self._payload is not None
         self._payload.feed_eof()
 
@@ -295,7 +295,7 @@ class ServerConnection(web.RequestHandler):
         self, request: web.BaseRequest, resp: web.StreamResponse, start_time: float | None
     ) -> tuple[web.StreamResponse, bool]:
         """Send an answer; when it is no upgrade, what followed the request is the next request."""
-        if self._given_away:
+        if self._handed_over:
             resp.force_close()
             if resp.status >= 400:
                 self._take_back()

@@ -36,7 +36,7 @@ class Upload:
             return None
         if start.endswith(b"\r\n0\r\n\r\n") if length == CHUNKED else len(start) >= length:
             return None  # it is all there: the connection can serve other requests
-        connection.give_away()
+        connection.hand_over()
         return OnConnection(transport.get_extra_info("socket").fileno(), start, length)
 
     def pieces(self) -> AsyncIterator[bytes]:

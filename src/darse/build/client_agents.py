@@ -21,7 +21,7 @@ from darse.containers.streams.output import STDOUT, Batch
 from darse.core.errors import NotFound
 
 # Seconds in which a client opens a connection that it was asked for.
-_PATIENCE = 20.0
+_TIMEOUT_SECONDS = 20.0
 _PIECE = 64 * 1024
 
 _Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
@@ -43,7 +43,7 @@ class AgentCalls:
         future = self._expected[token] = asyncio.get_running_loop().create_future()
         try:
             report(event(token))
-            return await asyncio.wait_for(future, _PATIENCE)
+            return await asyncio.wait_for(future, _TIMEOUT_SECONDS)
         except TimeoutError:
             raise BuildError(f"the client opened no connection {what}") from None
         finally:

@@ -37,7 +37,7 @@ else:
 PING: ApiRequest[None, None] = ApiRequest("GET", "/_ping", nothing)
 _TOO_NEW = "Maximum supported API version is "
 # How long a command that follows something waits for an engine that went away, in seconds; and how often it looks.
-_PATIENCE = 10.0
+_TIMEOUT_SECONDS = 10.0
 _INTERVAL = 0.05
 _ASK_AGAIN = "containers run on; ask again when it is back"
 _LOOK_FIRST = "containers run on; what was asked for may have been done or not, so look before you ask again"
@@ -371,6 +371,6 @@ def reconnect_seconds() -> float:
     """Seconds for which an engine is waited for."""
     text = os.environ.get("DARSE_RECONNECT", "")
     try:
-        return float(text) if text else _PATIENCE
+        return float(text) if text else _TIMEOUT_SECONDS
     except ValueError:
         raise ClientError(f"DARSE_RECONNECT is a number of seconds, not {text!r}") from None

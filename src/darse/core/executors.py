@@ -72,16 +72,16 @@ class Executor(concurrent.futures.Executor):
         name: str,
         size: int,
         *,
-        patience: float | None = None,
+        stuck_after: float | None = None,
         surroundings: Callable[[], AbstractContextManager[object]] = contextlib.nullcontext,
     ) -> None:
-        """At most `size` calls run at a time; a call that takes longer than `patience` seconds does not count.
+        """At most `size` calls run at a time; a call that takes longer than `stuck_after` seconds does not count.
 
         Each thread does all its work within a context of its own, made by `surroundings`.
         """
         self._name = name
         self._size = size
-        self._patience = patience
+        self._stuck_after = stuck_after
         self._surroundings = surroundings
         # Both conditions have one lock, under which all below is changed.
         self._lock = threading.Lock()
@@ -98,22 +98,22 @@ class Executor(concurrent.futures.Executor):
         loop = asyncio.get_running_loop()
         job = _Job(functools.partial(contextvars.copy_context().run, function, *arguments, **options))
         future: asyncio.Future[T] = loop.run_in_executor(self, cast(Callable[[], T], job))
-        if self._patience is not None:
-            self._judge_later(loop, future, job, self._patience)
+        if self._stuck_after is not None:
+            self._check_later(loop, future, job, self._stuck_after)
         return await future
 
     async def run_to_end(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """As `run`; cancelled, it is waited for all the same, for a caller who would undo it."""
         return await ended(asyncio.ensure_future(self.run(function, *arguments, **options)), lambda: None)
 
-    def _judge_later(
-        self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], job: _Job, patience: float
+    def _check_later(
+        self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], job: _Job, stuck_after: float
     ) -> None:
-        def judge() -> None:
-            if self._judge(job):
-                self._judge_later(loop, future, job, patience)
+        def check() -> None:
+            if self._check_stuck(job):
+                self._check_later(loop, future, job, stuck_after)
 
-        timer = loop.call_later(patience, judge)
+        timer = loop.call_later(stuck_after, check)
         job.future.add_done_callback(lambda _: _cancel(loop, timer))
 
     def call(self, function: Callable[[], T]) -> T:
@@ -122,11 +122,11 @@ class Executor(concurrent.futures.Executor):
         self.submit(job)
         while True:
             try:
-                return cast(T, job.future.result(self._patience))
+                return cast(T, job.future.result(self._stuck_after))
             except concurrent.futures.TimeoutError:
                 if job.future.done():
                     raise  # the function's own
-                self._judge(job)
+                self._check_stuck(job)
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
         """See `concurrent.futures.Executor`. Raises BlockingIOError when the host has no room for a thread."""
@@ -153,7 +153,7 @@ class Executor(concurrent.futures.Executor):
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
             self._threads += 1
 
-    def _judge(self, job: _Job) -> bool:
+    def _check_stuck(self, job: _Job) -> bool:
         """A call has not ended in time: let another run beside it. Whether it is to be judged again."""
         with self._lock:
             if job.running and self._stuck < _STUCK_MOST:
@@ -202,7 +202,7 @@ class ForeignFileSystems:
 
     def __init__(self, size: int) -> None:
         """`size` calls may run at a time; those that do not answer within a second do not count."""
-        self._executor = Executor("foreign", size, patience=1.0)
+        self._executor = Executor("foreign", size, stuck_after=1.0)
         self._silent: dict[str, asyncio.Future[Any]] = {}
 
     async def run(
@@ -239,10 +239,10 @@ class ForeignFileSystems:
             raise SystemFault(f"{where}: its file system does not answer")
 
 
-launch = Executor("launch", 8, patience=5.0)
-kernel = Executor("kernel", 8, patience=1.0)
+launch = Executor("launch", 8, stuck_after=5.0)
+kernel = Executor("kernel", 8, stuck_after=1.0)
 storage = Executor("storage", 8)
-transfer = Executor("transfer", 8, patience=1.0)
+transfer = Executor("transfer", 8, stuck_after=1.0)
 foreign = ForeignFileSystems(16)
 
 

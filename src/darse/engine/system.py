@@ -334,9 +334,9 @@ def event_matches(event: Event, filters: Filters) -> bool:
     attributes = event.Actor.Attributes
     if not (filters.exact("type", event.Type) and filters.exact("scope", event.scope)):
         return False
-    wanted = filters.values("event")
+    requested = filters.values("event")
     # `exec_create: sh` is wanted by whoever asks for `exec_create`.
-    if wanted and not any(event.Action == value or event.Action.startswith(f"{value}:") for value in wanted):
+    if requested and not any(event.Action == value or event.Action.startswith(f"{value}:") for value in requested):
         return False
     for kind in _ACTOR_FILTERS:
         values = filters.values(kind)

@@ -22,7 +22,7 @@ class PipeEnd:
         os.set_blocking(ours, False)
         fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _CAPACITY)
 
-    def give_away(self) -> None:
+    def close_theirs(self) -> None:
         """Close the other process's end here: with that process it is gone."""
         if self.theirs >= 0:
             os.close(self.theirs)
@@ -38,7 +38,7 @@ class PipeEnd:
 
     def close(self) -> None:
         """Close both ends; who waits hears so, and closing again does nothing."""
-        self.give_away()
+        self.close_theirs()
         self._descriptor.close()
 
 

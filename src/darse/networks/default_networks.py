@@ -144,8 +144,8 @@ def _record(
         driver="bridge",
         created_ns=existing.created_ns if existing else time.time_ns(),
         pools=[_pool4(config, interface), *((pool6,) if pool6 is not None else ())],
-        way_out=config.default_gateway,
-        way_out6=config.default_gateway_v6 if pool6 is not None else "",
+        default_gateway=config.default_gateway,
+        default_gateway6=config.default_gateway_v6 if pool6 is not None else "",
         ipv6=pool6 is not None,
         options={
             options.DEFAULT_BRIDGE: "true",

@@ -59,10 +59,10 @@ class EndpointAddresses:
             gateway = "" if record.internal else pool.gateway
             if pool.version == 4:
                 endpoint.address, endpoint.prefix = lease.address, lease.prefix
-                endpoint.gateway = (record.way_out or gateway) if not record.internal else ""
+                endpoint.gateway = (record.default_gateway or gateway) if not record.internal else ""
             else:
                 endpoint.address6, endpoint.prefix6 = lease.address, lease.prefix
-                endpoint.gateway6 = (record.way_out6 or gateway) if not record.internal else ""
+                endpoint.gateway6 = (record.default_gateway6 or gateway) if not record.internal else ""
             return
         if failure is not None:
             raise failure

@@ -56,8 +56,8 @@ class NetworkRecord(msgspec.Struct, kw_only=True):
     created_ns: int
     pools: list[SubnetPool] = []
     #: Where endpoints send what is for elsewhere, unless it is the gateway (`--default-gateway[-v6]`).
-    way_out: str = ""
-    way_out6: str = ""
+    default_gateway: str = msgspec.field(default="", name="way_out")
+    default_gateway6: str = msgspec.field(default="", name="way_out6")
     ipam_driver: str = "default"
     ipam_options: dict[str, str] = {}
     ipv4: bool = True

@@ -1,8 +1,8 @@
 """What plugins have: `VolumeDriver.List`, asked of all of them at once and waited for a little.
 
-A plugin may hang. So each is asked once at a time, whoever wants to know; nobody waits longer than `PATIENCE` after
-that question was put, and not at all for one that is older. What a plugin has said last is shown meanwhile, and a
-warning says what may be missing.
+A plugin may hang. So each has one request at a time, which all callers share. A caller waits until `TIMEOUT_SECONDS`
+after that request was sent, and not at all for an older one. It gets the plugin's last answer then, with a warning that
+says what may be missing.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from darse.volumes.model import VolumeRecord
 from darse.volumes.remote import KIND, RemoteVolume, RemoteVolumes
 
 #: Seconds; less than the 0.1 that a list may take longer because of a plugin.
-PATIENCE = 0.08
+TIMEOUT_SECONDS = 0.08
 _log = logging.getLogger("darse.volumes")
 Volumes = dict[str, RemoteVolume]
 
@@ -57,9 +57,9 @@ class RemoteListing:
         questions = [self._put(name) for name in names]
         now = time.monotonic()
         # One that was put long ago is not waited for, however soon the others are answered.
-        recent = [question for question in questions if question.put_at + PATIENCE > now]
+        recent = [question for question in questions if question.put_at + TIMEOUT_SECONDS > now]
         if recent:
-            left = max(question.put_at for question in recent) + PATIENCE - now
+            left = max(question.put_at for question in recent) + TIMEOUT_SECONDS - now
             await asyncio.wait([question.answer for question in recent], timeout=left)
         found = [
             VolumeRecord(one, name, {}, {}, volume.created_ns)

@@ -67,11 +67,11 @@ class VolumeMounting:
         self._prepared: dict[str, set[str]] = {}
         self._borrowed: Counter[str] = Counter()
         # Seconds that the end of a container waits for an unmount; none while the engine starts.
-        self._patience = 0.0
+        self._unmount_timeout = 0.0
 
     def started(self) -> None:
         """The engine serves: ends of containers wait for their unmounts from now on, not for long."""
-        self._patience = _UNMOUNT_SECONDS
+        self._unmount_timeout = _UNMOUNT_SECONDS
 
     def is_remote(self, record: VolumeRecord) -> bool:
         """Whether a plugin has the volume."""
@@ -221,7 +221,7 @@ class VolumeMounting:
 
     async def _wait_a_little(self, unmounting: asyncio.Task[None]) -> None:
         """Who mounts it meanwhile may wait for a file server or a plugin; the container's end does not, nor a start."""
-        await asyncio.wait((unmounting,), timeout=self._patience)
+        await asyncio.wait((unmounting,), timeout=self._unmount_timeout)
 
     def _drop_prepared(self, name: str, container_id: str) -> None:
         containers = self._prepared.get(name, set())

@@ -75,7 +75,7 @@ def test_so_many_calls_run_at_a_time_and_the_others_wait() -> None:
 
 
 def test_stuck_calls_do_not_count() -> None:
-    executor, stuck = Executor("test", 2, patience=0.05), _Gate()
+    executor, stuck = Executor("test", 2, stuck_after=0.05), _Gate()
 
     async def main() -> None:
         calls = [asyncio.create_task(executor.run(stuck.pass_through)) for _ in range(12)]
@@ -192,7 +192,7 @@ def test_the_end_of_all_work_is_awaited_but_not_for_ever() -> None:
 
 
 def test_a_thread_may_call_and_wait_also_when_others_are_stuck() -> None:
-    executor, gate = Executor("test", 1, patience=0.05), _Gate()
+    executor, gate = Executor("test", 1, stuck_after=0.05), _Gate()
     stuck = threading.Thread(target=executor.call, args=(gate.pass_through,))
     stuck.start()
     assert executor.call(lambda: 7) == 7

@@ -80,7 +80,7 @@ class Plugins:
 @pytest.fixture
 async def plugins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Plugins]:
     # A machine that is busy with other tests is slow.
-    monkeypatch.setattr(listing, "PATIENCE", 5.0)
+    monkeypatch.setattr(listing, "TIMEOUT_SECONDS", 5.0)
     made = Plugins(tmp_path)
     yield made
     await made.close()
@@ -119,13 +119,13 @@ async def test_one_that_hangs_is_asked_once_and_waited_for_once(
     await plugins.serve("two", "second")
     assert await plugins.names() == ["first", "second"]
     plugins.hanging.add("two VolumeDriver.List")
-    monkeypatch.setattr(listing, "PATIENCE", 0.05)
+    monkeypatch.setattr(listing, "TIMEOUT_SECONDS", 0.05)
     for _ in range(2):
         found, warnings = await plugins.listing.ask()
         assert [record.name for record in found] == ["first", "second"]
         # On a busy machine the other one may not have answered yet, either.
         assert "volumes of plugin two: it has not answered yet; what it said last is shown" in warnings
-    monkeypatch.setattr(listing, "PATIENCE", 5.0)
+    monkeypatch.setattr(listing, "TIMEOUT_SECONDS", 5.0)
     plugins.answers["two VolumeDriver.List"] = {"Volumes": [{"Name": "third"}]}
     assert plugins.asked.count("two VolumeDriver.List") == 2, "the one that is answered, and one that hangs"
     plugins.released.set()
@@ -162,12 +162,12 @@ async def test_a_question_of_long_ago_is_not_waited_for_again_because_others_are
 ) -> None:
     now = 1000.0
     monkeypatch.setattr(listing, "time", SimpleNamespace(monotonic=lambda: now))
-    monkeypatch.setattr(listing, "PATIENCE", 0.0)
+    monkeypatch.setattr(listing, "TIMEOUT_SECONDS", 0.0)
     await plugins.serve("stuck", "one")
     plugins.hanging.add("stuck VolumeDriver.List")
     await plugins.names()
     await plugins.serve("fine", "two")
     now += 7200.0
-    monkeypatch.setattr(listing, "PATIENCE", 3600.0)
+    monkeypatch.setattr(listing, "TIMEOUT_SECONDS", 3600.0)
     async with asyncio.timeout(60):
         assert await plugins.names() == ["two"]

@@ -17,7 +17,7 @@ ROUTES = Routes()
 _STAT = "X-Docker-Container-Path-Stat"
 _TAR = "application/x-tar"
 # How long the first piece may fail before the head of the answer is sent; seconds.
-_PATIENCE = 5
+_ERROR_SECONDS = 5
 
 
 def _stat_header(stat: ContainerPathStat) -> dict[str, str]:
@@ -46,7 +46,7 @@ async def get(call: Call) -> web.StreamResponse:
     path = query.text(call.request, "path")
     async with call.engine.containers.archives.get(call.match["id"], path) as archive:
         headers = _stat_header(archive.stat)
-        return await stream(call.request, archive.pieces(), _TAR, patience=_PATIENCE, headers=headers)
+        return await stream(call.request, archive.pieces(), _TAR, error_timeout=_ERROR_SECONDS, headers=headers)
 
 
 @ROUTES.add("PUT", "/containers/{id}/archive")
@@ -67,4 +67,4 @@ async def put(call: Call) -> web.StreamResponse:
 async def export(call: Call) -> web.StreamResponse:
     """All files of a container."""
     async with call.engine.containers.archives.export(call.match["id"]) as archive:
-        return await stream(call.request, archive.pieces(), _TAR, patience=_PATIENCE)
+        return await stream(call.request, archive.pieces(), _TAR, error_timeout=_ERROR_SECONDS)

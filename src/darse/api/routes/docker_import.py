@@ -21,7 +21,7 @@ async def import_docker(call: Call) -> web.StreamResponse:
     """Import, or say what would be; what becomes of each object as it is known, a JSON document each."""
     body = await read_json(call.request, DockerImportRequest)
     messages = call.engine.system.import_docker(Path(body.DataRoot), dry_run=body.DryRun)
-    return await stream(call.request, _lines(messages), "application/json", patience=None)
+    return await stream(call.request, _lines(messages), "application/json", error_timeout=None)
 
 
 async def _lines(messages: AsyncIterator[ImportMessage]) -> AsyncIterator[bytes]:

@@ -38,14 +38,14 @@ async def save_many(call: Call) -> web.StreamResponse:
     if not names:
         raise InvalidParameter("names of images to save are required")
     archive = call.engine.images.saver.save_images(names, _platforms(call))
-    return await stream(call.request, archive, "application/x-tar", patience=_ERROR_SECONDS)
+    return await stream(call.request, archive, "application/x-tar", error_timeout=_ERROR_SECONDS)
 
 
 @ROUTES.add("GET", "/images/{name}/get")
 async def save(call: Call) -> web.StreamResponse:
     """Save an image to an archive."""
     archive = call.engine.images.saver.save_images([call.match["name"]], _platforms(call))
-    return await stream(call.request, archive, "application/x-tar", patience=_ERROR_SECONDS)
+    return await stream(call.request, archive, "application/x-tar", error_timeout=_ERROR_SECONDS)
 
 
 def _platforms(call: Call) -> list[Platform]:

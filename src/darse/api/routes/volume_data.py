@@ -33,7 +33,7 @@ def _labels(text: str) -> dict[str, str]:
 async def export(call: Call) -> web.StreamResponse:
     """All files of a volume."""
     async with call.engine.volumes.data.export(call.match["id"]) as pieces:
-        return await stream(call.request, pieces, "application/x-tar", patience=None)
+        return await stream(call.request, pieces, "application/x-tar", error_timeout=None)
 
 
 @ROUTES.add("PUT", "/darse/volumes/{id}/archive")

@@ -41,7 +41,7 @@ async def export_archive(executor: EngineExecutor, trees: Mapping[str, Snapshot 
 
     packing = asyncio.create_task(pack_all())
     # A tree that cannot be mounted is not packed, either.
-    packing.add_done_callback(lambda _: pipe.give_away())
+    packing.add_done_callback(lambda _: pipe.close_theirs())
     try:
         while piece := await pipe.read():
             yield piece

@@ -129,8 +129,8 @@ class BuildRecorder:
     def _steps(self, state: BuildState) -> tuple[StepRecord, ...]:
         """Those of the builder before the graph, the graph's in its order, and those after it."""
         graph = {digest for definition in self._definitions for digest in definition.vertices}
-        wanted = graph if len(graph) <= _MOST_STEPS else {*self._started, *self._completed}
-        digests = [(one, whole) for whole in self._definitions for one in whole.vertices if one in wanted]
+        recorded = graph if len(graph) <= _MOST_STEPS else {*self._started, *self._completed}
+        digests = [(one, whole) for whole in self._definitions for one in whole.vertices if one in recorded]
         planned = [self._step(digest, state, definition) for digest, definition in digests[:_MOST_STEPS]]
         others = [vertex for vertex in self._started if vertex not in graph]
         first = min((self._started[one][1] for one in graph if one in self._started), default=0)

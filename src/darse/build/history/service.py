@@ -184,10 +184,10 @@ class BuildHistoryService:
 
 def _is_same_source(one: StepRecord, other: StepRecord) -> bool:
     match one.operation, other.operation:
-        case LocalSource(name=name), LocalSource(name=wanted):
-            return name == wanted
-        case GitSource(remote=remote), GitSource(remote=wanted):
-            return remote == wanted
+        case LocalSource(name=name), LocalSource(name=other_name):
+            return name == other_name
+        case GitSource(remote=remote), GitSource(remote=other_name):
+            return remote == other_name
     return False
 
 

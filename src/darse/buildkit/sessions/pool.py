@@ -16,7 +16,7 @@ from darse.buildkit.transport import TransportChannel
 from darse.core.errors import Conflict
 
 # Seconds in which a session that a build names must be there.
-_PATIENCE = 5.0
+_TIMEOUT_SECONDS = 5.0
 
 
 class ClientSession:
@@ -70,7 +70,7 @@ class SessionPool:
     async def get(self, identifier: str) -> ClientSession:
         """A session; waits for it. Raises GRPCError where there is none."""
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 while (found := self._sessions.get(identifier)) is None:
                     await self._changed.wait()
         except TimeoutError:

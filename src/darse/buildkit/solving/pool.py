@@ -10,7 +10,7 @@ from grpclib.exceptions import GRPCError
 from darse.buildkit.solving.client_build import ClientBuild
 
 # Seconds in which a build that a call is about must have begun, and for which its progress can be read afterwards.
-_PATIENCE, _KEPT = 5.0, 30.0
+_TIMEOUT_SECONDS, _KEPT_SECONDS = 5.0, 30.0
 # Builds that have ended.
 _MOST_KEPT = 20
 
@@ -34,7 +34,7 @@ class BuildPool:
     def end(self, build: ClientBuild) -> None:
         """It has ended: clients read the rest of its progress."""
         build.end()
-        self._ended[build.name] = asyncio.get_running_loop().call_later(_KEPT, self._drop, build.name)
+        self._ended[build.name] = asyncio.get_running_loop().call_later(_KEPT_SECONDS, self._drop, build.name)
         if len(self._ended) > _MOST_KEPT:
             self._drop(next(iter(self._ended)))
 
@@ -49,7 +49,7 @@ class BuildPool:
     async def get(self, name: str) -> ClientBuild:
         """A build; waits for it. Raises GRPCError where there is none."""
         try:
-            async with asyncio.timeout(_PATIENCE):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 while (found := self._builds.get(name)) is None:
                     await self._changed.wait()
         except TimeoutError:

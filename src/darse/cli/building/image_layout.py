@@ -43,12 +43,12 @@ class ImageLayout:
 
     def _named(self, tag: str) -> dict[str, Any]:
         entries = self._document("index.json").get("manifests") or []
-        wanted = tag or "latest"
-        found = [one for one in entries if wanted in _tags(one)]
+        reference = tag or "latest"
+        found = [one for one in entries if reference in _tags(one)]
         if not found and not tag and len(entries) == 1:
             found = entries
         if len(found) != 1:
-            raise CliError(f"{self._text}: the layout has {'no' if not found else 'more than one'} image {wanted}")
+            raise CliError(f"{self._text}: the layout has {'no' if not found else 'more than one'} image {reference}")
         entry: dict[str, Any] = found[0]
         return entry
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _PREFIX = "docker-"
 _METADATA = "docker-cli-plugin-metadata"
-_PATIENCE = 10
+_TIMEOUT_SECONDS = 10
 _SYSTEM = (
     "/usr/local/lib/docker/cli-plugins",
     "/usr/local/libexec/docker/cli-plugins",
@@ -74,7 +74,7 @@ def metadata(settings: Settings, name: str) -> dict[str, Any]:
 
     path = find(settings, name) or ""
     try:
-        printed = subprocess.check_output([path, _METADATA], stderr=subprocess.DEVNULL, timeout=_PATIENCE)
+        printed = subprocess.check_output([path, _METADATA], stderr=subprocess.DEVNULL, timeout=_TIMEOUT_SECONDS)
         document = json.loads(printed)
     except (OSError, ValueError, subprocess.SubprocessError) as error:
         raise CliError(f"{path} is no CLI plugin: {error}") from error

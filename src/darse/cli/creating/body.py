@@ -139,12 +139,12 @@ def _health(options: Options) -> HealthConfigDocument | None:
     interval, timeout, period, start = times = [
         duration(getattr(options, flag.replace("-", "_")), flag) for flag in flags
     ]
-    wanted = options.health_cmd or options.health_retries or any(times)
+    has_options = options.health_cmd or options.health_retries or any(times)
     if options.no_healthcheck:
-        if wanted:
+        if has_options:
             raise CliError("--no-healthcheck conflicts with --health-* options", 125)
         return {"Test": ["NONE"]}
-    if not wanted:
+    if not has_options:
         return None
     for flag, value in [*zip(flags, times, strict=True), ("health-retries", options.health_retries or 0)]:
         if value < 0:

@@ -17,7 +17,7 @@ import time
 
 from darse.cli.errors import CliError, ConnectionFailed
 
-_PATIENCE = 30.0
+_TIMEOUT_SECONDS = 30.0
 
 
 def start_engine(path: str) -> None:
@@ -69,7 +69,7 @@ def _is_ready(ready: socket.socket, engine: subprocess.Popen[bytes]) -> bool:
     """Wait for the message, or for the engine's end."""
     ended = os.pidfd_open(engine.pid)
     try:
-        deadline = time.monotonic() + _PATIENCE
+        deadline = time.monotonic() + _TIMEOUT_SECONDS
         while (left := deadline - time.monotonic()) > 0:
             readable, _, _ = select.select([ready.fileno(), ended], [], [], left)
             if ready.fileno() in readable and b"READY=1" in ready.recv(4096):
@@ -86,8 +86,8 @@ def _reason(path: str, begin: int) -> str:
     with open(path, "rb") as file:
         file.seek(begin)
         lines = file.read().decode(errors="replace").splitlines()
-    said = [line.removeprefix("darsed: ") for line in lines if line.startswith("darsed: ")]
+    messages = [line.removeprefix("darsed: ") for line in lines if line.startswith("darsed: ")]
     # The last line of a traceback is the only one that is not indented and names an exception.
     errors = [line for line in lines if line[:1].isalpha() and line.partition(":")[0].endswith(("Error", "Exception"))]
     last = [line for line in lines if line.strip()]
-    return (said or errors or last or [f"it was not ready within {_PATIENCE:.0f} s"])[-1]
+    return (messages or errors or last or [f"it was not ready within {_TIMEOUT_SECONDS:.0f} s"])[-1]

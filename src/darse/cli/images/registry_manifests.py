@@ -56,11 +56,11 @@ class Registry:
         return self.ask(self._images)
 
     def put(
-        self, manifests: list[Entry], mounts: list[tuple[str, str]], index: bytes, told: Callable[[str], None]
+        self, manifests: list[Entry], mounts: list[tuple[str, str]], index: bytes, report: Callable[[str], None]
     ) -> str:
         """Take over blobs (repository, digest), put manifests and then the list; return its digest.
 
-        `told` gets a line per manifest. Raises CliError.
+        `report` gets a line per manifest. Raises CliError.
         """
 
         def write(repository: Repository) -> str:
@@ -73,7 +73,7 @@ class Registry:
                 raw = manifest_lists.raw_manifest(one)
                 uploads.put_manifest(descriptor["digest"], Document.of(raw, descriptor["mediaType"]))
                 name = f"{self._reference.name}@{descriptor['digest']}"
-                told(f"Pushed ref {name} with digest: {descriptor['digest']}")
+                report(f"Pushed ref {name} with digest: {descriptor['digest']}")
             document = Document.of(index, json.loads(index)["mediaType"])
             uploads.put_manifest(self._tag_or_digest(), document)
             return document.digest

@@ -24,16 +24,20 @@ _DIGESTS = "image-digests.yaml"
 
 
 def push_application(
-    settings: Settings, reference: Reference, project: Descriptor, images: list[Reference], told: Callable[[str], None]
+    settings: Settings,
+    reference: Reference,
+    project: Descriptor,
+    images: list[Reference],
+    report: Callable[[str], None],
 ) -> str:
     """Copy images into a repository, and name them in an index about the project there; return its digest.
 
-    `told` gets a line per image. Raises CliError.
+    `report` gets a line per image. Raises CliError.
     """
     target = Registry(settings, reference, insecure=False)
     manifests = []
     for image in images:
-        told(f"copying {image}")
+        report(f"copying {image}")
         copied = functools.partial(_copied, image=image, target=target, reference=reference)
         manifests.append(Registry(settings, image, insecure=False).ask(copied))
     version = {"com.docker.compose.version": labels.CONVENTIONS}

@@ -50,11 +50,11 @@ def disable(root: str) -> Lines:
             _systemctl(root, "stop", *there)
         _systemctl(root, "disable", *there)
         _remove_written(root, *there)
-    told = ["darsed is no service any more; containers run on, `darse` starts an engine when it is needed"]
+    messages = ["darsed is no service any more; containers run on, `darse` starts an engine when it is needed"]
     if os.path.isdir(_below(root, _DATA)):
         counts = ", ".join(f"{_count(root, one)} {one}" for one in ("containers", "volumes"))
-        told.append(f"/{_DATA} is kept: {counts}")
-    return told
+        messages.append(f"/{_DATA} is kept: {counts}")
+    return messages
 
 
 def take_over(root: str) -> Lines:
@@ -62,25 +62,25 @@ def take_over(root: str) -> Lines:
     _refuse_beside_docker(root)
     if shutil.which("systemctl") is None or (root == "/" and not _runs(root)):
         return [*_link_socket(root), *_take_names(root)]
-    told = _take_names(root)
+    messages = _take_names(root)
     if not _is_there(root, units.SERVICE_UNIT):
-        told += enable(root)
+        messages += enable(root)
     if not _is_packaged(root, units.DOCKER_UNIT):
         _write(root, units.DOCKER_UNIT, units.docker_socket(_group(root)))
     _systemctl(root, "enable", units.DOCKER_UNIT)
     if _runs(root):
         _systemctl(root, "daemon-reload")
         _restart(root, units.SOCKET_UNIT, units.DOCKER_UNIT)
-    return [*told, f"the engine serves {units.DOCKER_SOCKET}"]
+    return [*messages, f"the engine serves {units.DOCKER_SOCKET}"]
 
 
 def undo_take_over(root: str) -> Lines:
     """Leave docker's place; fine where it was not taken. Raises CliError."""
-    told = []
+    messages = []
     for name in _NAMES:
         if _is_ours(root, name):
             os.unlink(_below(root, name))
-            told.append(f"/{name} is removed")
+            messages.append(f"/{name} is removed")
     link = _below(root, units.DOCKER_SOCKET)
     if os.path.islink(link) and os.readlink(link) == _SOCKET:
         os.unlink(link)
@@ -89,12 +89,12 @@ def undo_take_over(root: str) -> Lines:
             _systemctl(root, "stop", units.DOCKER_UNIT)
         _systemctl(root, "disable", units.DOCKER_UNIT)
         _remove_written(root, units.DOCKER_UNIT)
-    return [*told, f"{units.DOCKER_SOCKET} is docker's again"]
+    return [*messages, f"{units.DOCKER_SOCKET} is docker's again"]
 
 
 def _take_names(root: str) -> Lines:
     """Make docker's commands names of ours where no program has them: a docker client that is there drives us, too."""
-    told = []
+    messages = []
     darse = _program("darse")
     for name in _NAMES:
         command = os.path.basename(name)
@@ -102,10 +102,10 @@ def _take_names(root: str) -> Lines:
         if there is None:
             os.makedirs(os.path.dirname(_below(root, name)), exist_ok=True)
             os.symlink(darse, _below(root, name))
-            told.append(f"{command} is darse: /{name}")
+            messages.append(f"{command} is darse: /{name}")
         elif not _is_ours(root, name):
-            told.append(f"{command} stays what it is: /{there}/{command}")
-    return told
+            messages.append(f"{command} stays what it is: /{there}/{command}")
+    return messages
 
 
 def _link_socket(root: str) -> Lines:

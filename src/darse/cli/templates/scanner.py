@@ -55,7 +55,7 @@ class Scanner:
 
     def __init__(self, name: str, text: str) -> None:
         self._name, self._text = name, text
-        self._tokens, self._ahead = self._scan(), list[Token]()
+        self._tokens, self._lookahead = self._scan(), list[Token]()
         self._position = 0
 
     def fail(self, message: str) -> NoReturn:
@@ -69,14 +69,14 @@ class Scanner:
 
     def peek(self, distance: int = 0) -> Token:
         """A token that is still to come."""
-        while len(self._ahead) <= distance:
-            self._ahead.append(next(self._tokens))
-        return self._ahead[distance]
+        while len(self._lookahead) <= distance:
+            self._lookahead.append(next(self._tokens))
+        return self._lookahead[distance]
 
     def next(self) -> Token:
         """The next token."""
         token = self.peek()
-        del self._ahead[0]
+        del self._lookahead[0]
         self._position = token.position
         return token
 

@@ -41,8 +41,8 @@ def _chosen(values: Mapping[str, str], names: str, pattern: str) -> dict[str, st
 
 def _matching(values: Mapping[str, str], pattern: str) -> dict[str, str]:
     try:
-        wanted = Expression(pattern)
-        return {name: value for name, value in values.items() if wanted.found_in(name)}
+        expression = Expression(pattern)
+        return {name: value for name, value in values.items() if expression.found_in(name)}
     except (CostlyExpression, InvalidExpression) as error:  # long names, or recorded with another syntax
         log.warning("attributes of log lines are left out: %r: %s", pattern, error)
         return {}

@@ -19,14 +19,14 @@ from darse.core.expressions import CostlyExpression, Expression, InvalidExpressi
 from darse.units import InvalidSize, parse_size
 from darse.wire.host_config import LogConfig
 
-_TOLD: Final = frozenset("labels labels-regex env env-regex tag".split())
+_ATTRIBUTES: Final = frozenset("labels labels-regex env env-regex tag".split())
 _FILES: Final = frozenset("max-size max-file compress".split())
 # What docker's own cache of remote drivers and its delivery take; a container here never waits for a receiver.
 _DELIVERY: Final = frozenset("mode max-buffer-size cache-disabled cache-max-size cache-max-file cache-compress".split())
 _OPTIONS: Final[dict[str, frozenset[str]]] = {
-    "json-file": _FILES | _TOLD,
-    "local": _FILES | _TOLD,
-    "none": _FILES | _TOLD,  # taken, and without effect
+    "json-file": _FILES | _ATTRIBUTES,
+    "local": _FILES | _ATTRIBUTES,
+    "none": _FILES | _ATTRIBUTES,  # taken, and without effect
 }
 _BOOLEANS: Final = {
     **dict.fromkeys(("1", "t", "T", "true", "TRUE", "True"), True),

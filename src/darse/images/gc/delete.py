@@ -82,11 +82,11 @@ class ImageDeletion:
         return items + await self._delete(image, prune=prune)
 
     async def _remove_platforms(
-        self, found: FoundImage, wanted: Sequence[Platform], *, force: bool, prune: bool
+        self, found: FoundImage, requested: Sequence[Platform], *, force: bool, prune: bool
     ) -> list[DeleteItem]:
         images = self._images.images_of(found.target)
         chosen: list[Image] = []
-        for platform in wanted:
+        for platform in requested:
             suiting = [image for image in images if platforms.distance(platform, image.platform) == 0]
             if not suiting:
                 raise NotFound(f"image does not provide the specified platform ({platform})")

@@ -50,7 +50,7 @@ _SELF_CONTAINED = "index=off,redirect_dir=nofollow,metacopy=off"
 # mount(2) takes one page of options; the kernel counts the final NUL.
 _OPTIONS_PAGE = 4095
 # After so many seconds an operation may be stuck in a mount that does not answer, and others run beside it.
-_PATIENCE = 5.0
+_STUCK_SECONDS = 5.0
 _CLOSE_SECONDS = 30.0
 
 
@@ -254,7 +254,7 @@ class NamespaceThreads:
     def __init__(self, size: int) -> None:
         """`size` is the number of operations that can be under way at once."""
         self._local = threading.local()
-        self._executor = Executor("mount-namespace", size, patience=_PATIENCE, surroundings=self._thread)
+        self._executor = Executor("mount-namespace", size, stuck_after=_STUCK_SECONDS, surroundings=self._thread)
 
     @contextmanager
     def _thread(self) -> Iterator[None]:

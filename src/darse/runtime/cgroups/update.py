@@ -132,8 +132,8 @@ def _legacy(cgroups: Cgroups, path: str, new: Mapping[str, Any], changed: set[st
         if key in changed and (file := file_of("memory", (name,))) is not None
     ]
     if len(memory) == 2:
-        wanted = int(memory[1].text)
-        if wanted < 0 or wanted > int(memory[1].file.read_text()):
+        limit = int(memory[1].text)
+        if limit < 0 or limit > int(memory[1].file.read_text()):
             memory.reverse()
     return memory + writes
 
@@ -187,18 +187,18 @@ def _of_devices(cgroups: Cgroups, path: str, old: Mapping[str, Any], new: Mappin
         directory = of_blocks[0] / path.lstrip("/")
     writes: Writes = []
     for key, file, name in _THROTTLES:
-        for device, was, wanted in _changes(old.get(key, ()), new.get(key, ()), "rate"):
+        for device, was, new_value in _changes(old.get(key, ()), new.get(key, ()), "rate"):
             if cgroups.unified:
-                text, undo = (f"{device} {name}={rate or 'max'}" for rate in (wanted, was))
+                text, undo = (f"{device} {name}={rate or 'max'}" for rate in (new_value, was))
                 writes.append(Write(directory / "io.max", text, undo))
             else:
-                writes.append(Write(directory / file, f"{device} {wanted}", f"{device} {was}"))
+                writes.append(Write(directory / file, f"{device} {new_value}", f"{device} {was}"))
     # The last of them is there only with the schedulers of kernels before 5.
     candidates = ("io.bfq.weight", "io.weight", "blkio.bfq.weight_device", "blkio.weight_device")
     weights = next((one for one in candidates if (directory / one).exists()), "")
     none = "0" if weights == "blkio.weight_device" else "default"
-    for device, was, wanted in _changes(old.get(_WEIGHTS, ()), new.get(_WEIGHTS, ()), "weight"):
-        texts = [str(_io_weight(one) if weights == "io.weight" else one) if one else none for one in (wanted, was)]
+    for device, was, new_value in _changes(old.get(_WEIGHTS, ()), new.get(_WEIGHTS, ()), "weight"):
+        texts = [str(_io_weight(one) if weights == "io.weight" else one) if one else none for one in (new_value, was)]
         if weights:
             writes.append(Write(directory / weights, f"{device} {texts[0]}", f"{device} {texts[1]}"))
     return writes
@@ -210,8 +210,8 @@ def _changes(
     """The devices (`major:minor`) whose limit differs, with what was and what is to be; 0 is none."""
     before, after = ({f"{one['major']}:{one['minor']}": one.get(member, 0) for one in limits} for limits in (old, new))
     for device in before | after:
-        if (was := before.get(device, 0)) != (wanted := after.get(device, 0)):
-            yield device, was, wanted
+        if (was := before.get(device, 0)) != (new_value := after.get(device, 0)):
+            yield device, was, new_value
 
 
 def cpu_weight(shares: int) -> int:

@@ -278,12 +278,12 @@ def end_child(pid: int) -> None:
     os.waitpid(pid, 0)
 
 
-def _end_silent(pid: int, patience: float) -> str:
-    """End a conmon that said nothing, unless it ends by itself within `patience` seconds; return how it ended."""
+def _end_silent(pid: int, timeout: float) -> str:
+    """End a conmon that said nothing, unless it ends by itself within `timeout` seconds; return how it ended."""
     monitor = os.pidfd_open(pid)
     try:
         # Its pipes are closed a moment before it has ended.
-        has_ended = bool(select.select([monitor], [], [], patience)[0])
+        has_ended = bool(select.select([monitor], [], [], timeout)[0])
         if not has_ended:
             signal.pidfd_send_signal(monitor, signal.SIGKILL)
     finally:

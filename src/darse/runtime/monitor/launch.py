@@ -168,14 +168,14 @@ class ExecLaunch:
         try:
             words = ("--detach", "--pid-file", str(bundle.container_pid), "--process", str(bundle.config))
             self._command = runtime.command("exec", *words, bundle.container_id)
-            self._launching = null.shown_to(
+            self._monitor_process = null.shown_to(
                 lambda: ConmonProcess(arguments, bundle, stdio, attach=attach), bundle.directory
             )
             if attach:
                 try:
-                    self._console = self._launching.listening(_LAUNCH_SECONDS)
+                    self._console = self._monitor_process.listening(_LAUNCH_SECONDS)
                 except BaseException:
-                    self._launching.kill()
+                    self._monitor_process.kill()
                     raise
         except BaseException:
             self._close_pipe()
@@ -184,7 +184,7 @@ class ExecLaunch:
     @property
     def failed(self) -> bool:
         """Whether the runtime has given up before it was told what to run."""
-        return self._launching.answered
+        return self._monitor_process.answered
 
     def run(self, process: bytes) -> tuple[CreateResult, socket.socket | None]:
         """Run an OCI process, as JSON; return it with its console. Blocks: call it in a thread.
@@ -192,10 +192,10 @@ class ExecLaunch:
         The console was connected before the process ran, so it misses nothing. Raises as `ConmonProcess.complete` does.
         """
         try:
-            self._launching.feed(self._write, process)
+            self._monitor_process.feed(self._write, process)
             self._close_writer()
             with trace.step("process", CREATES, *self._command):
-                launched = self._launching.complete(_LAUNCH_SECONDS, exit_pipe=True)
+                launched = self._monitor_process.complete(_LAUNCH_SECONDS, exit_pipe=True)
         except BaseException:
             if self._console is not None:
                 self._console.close()
@@ -212,7 +212,7 @@ class ExecLaunch:
         if self._console is not None:
             self._console.close()
         try:
-            self._launching.abandon(_LAUNCH_SECONDS)
+            self._monitor_process.abandon(_LAUNCH_SECONDS)
         finally:
             self._close_pipe()
 

@@ -227,7 +227,7 @@ class RootfsHelper:
                 self._pipe.close()
                 self._messages.close()
                 raise
-        self._pipe.give_away()
+        self._pipe.close_theirs()
 
     def kill(self) -> None:
         """End it now; whoever reads from it hears so."""

@@ -19,7 +19,7 @@ from darse.linux.fs.openat2 import open_beneath
 # Seconds without one answer of the file system after which a tree counts as out of reach.
 _SILENCE = 5.0
 # Bounded by those who measure; see `TreeSizes`.
-_threads = Executor("measure", 64, patience=1.0)
+_threads = Executor("measure", 64, stuck_after=1.0)
 
 
 class TreeSizes:

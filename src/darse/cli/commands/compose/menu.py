@@ -19,12 +19,12 @@ _YES = frozenset({"1", "t", "true", "y"})
 def has_menu(invocation: Invocation, session: ProjectSession) -> bool:
     """Whether keys are offered: on a terminal, unless `--menu` or COMPOSE_MENU says no."""
     environment = session.project.environment if session.project is not None else os.environ
-    said = environment.get("COMPOSE_MENU")
-    wanted = said is None or said.strip().lower() in _YES
+    setting = environment.get("COMPOSE_MENU")
+    is_enabled = setting is None or setting.strip().lower() in _YES
     if "menu" in invocation.options.given:
-        wanted = invocation.options.menu
+        is_enabled = invocation.options.menu
     is_terminal = os.isatty(0) and os.isatty(1)
-    return wanted and is_terminal and isinstance(chosen_progress(invocation), LiveProgress)
+    return is_enabled and is_terminal and isinstance(chosen_progress(invocation), LiveProgress)
 
 
 class WatchSwitch:

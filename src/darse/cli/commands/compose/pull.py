@@ -22,7 +22,7 @@ def pull_images(invocation: Invocation) -> int:
 
     async def operation(session: ProjectSession) -> None:
         there = await images_of(session, project.services)
-        wanted: dict[str, str] = {}
+        requested: dict[str, str] = {}
         for name, service in project.services.items():
             image = image_name(project, name)
             policy = options.policy or service.pull_policy
@@ -32,11 +32,11 @@ def pull_images(invocation: Invocation) -> int:
                 session.report(name, f"Skipped - pull_policy is {policy}", DONE)
             elif policy == "missing" and name in there:
                 session.report(name, "Skipped - Image is already present locally", DONE)
-            elif image in wanted:
-                session.report(name, f"Skipped - Image is already being pulled by {wanted[image]}", DONE)
+            elif image in requested:
+                session.report(name, f"Skipped - Image is already being pulled by {requested[image]}", DONE)
             else:
-                wanted[image] = name
-        await together(_one(session, image, name) for image, name in wanted.items())
+                requested[image] = name
+        await together(_one(session, image, name) for image, name in requested.items())
 
     async def _one(session: ProjectSession, image: str, name: str) -> None:
         service = project.services[name]

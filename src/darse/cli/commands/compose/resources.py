@@ -59,7 +59,7 @@ def events(invocation: Invocation) -> int:
 
     options = invocation.options
     name, project = load_or_name(invocation)
-    wanted = set(invocation.arguments)
+    requested = set(invocation.arguments)
 
     async def operation(session: ProjectSession) -> None:
         filters = {"type": ["container"], "label": [f"{labels.PROJECT}={name}"]}
@@ -68,7 +68,7 @@ def events(invocation: Invocation) -> int:
         )
         async for event in session.client.follow(request):
             facts = event.Actor.Attributes
-            if facts.get(labels.ONE_OFF) == "True" or (wanted and facts.get(labels.SERVICE) not in wanted):
+            if facts.get(labels.ONE_OFF) == "True" or (requested and facts.get(labels.SERVICE) not in requested):
                 continue
             sys.stdout.write(f"{_json(event) if options.json else _line(event)}\n")
             sys.stdout.flush()

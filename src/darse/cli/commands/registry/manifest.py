@@ -41,8 +41,8 @@ def _parse(text: str, what: str = "") -> Reference:
 def inspect(invocation: Invocation) -> int:
     """Print a manifest or a list: a list of here, or what a registry has."""
     options, lists = invocation.options, Lists(invocation.settings.directory)
-    *before, wanted = invocation.arguments
-    reference = _parse(wanted)
+    *before, requested = invocation.arguments
+    reference = _parse(requested)
     if before:
         found = lists.image(str(_parse(before[0])), str(reference))
         if found is None:

@@ -31,11 +31,11 @@ def _engine(what: str, invocation: Invocation) -> int:
     command = [sys.executable, "-m", "darse.daemon", f"--{what}={os.path.abspath(file)}", *flags]
     with subprocess.Popen(command) as engine:
         # It removes what is half made.
-        told = {number: signal.signal(number, lambda number, _: engine.send_signal(number)) for number in _ENDS}
+        former = {number: signal.signal(number, lambda number, _: engine.send_signal(number)) for number in _ENDS}
         try:
             return engine.wait()
         finally:
-            for number, handler in told.items():
+            for number, handler in former.items():
                 signal.signal(number, handler)
 
 

@@ -77,11 +77,11 @@ def _summary(counts: dict[str, int], *, dry_run: bool) -> str:
     for kind in _KINDS:
         count = counts.get(f"{kind} imported", 0)
         parts.append(f"{count} {kind}{'s' * (count != 1)}")
-    said = f"{', '.join(parts)} {'would be ' if dry_run else ''}imported"
+    summary = f"{', '.join(parts)} {'would be ' if dry_run else ''}imported"
     for outcome, words in (("present", "there already"), ("left", "left"), ("failed", "failed")):
         if count := number(outcome):
-            said += f"; {count} {words}"
-    return said
+            summary += f"; {count} {words}"
+    return summary
 
 
 class _Shown:
@@ -99,11 +99,11 @@ class _Shown:
         # Ids of images begin with an algorithm.
         id_ = message.get("id", "").rpartition(":")[2][:12]
         name = screen.visible(message.get("name") or id_)
-        said = f"{mark:<8}  {screen.visible(message['kind'])} {name}"
+        line = f"{mark:<8}  {screen.visible(message['kind'])} {name}"
         if message.get("reason"):
-            said += f": {screen.visible(message['reason'])}"
+            line += f": {screen.visible(message['reason'])}"
         advice = [f"{'':<8}  -> {screen.visible(message['advice'])}"] if message.get("advice") else []
-        _print(said, *advice)
+        _print(line, *advice)
         sys.stdout.flush()  # into a pipe, too: an import takes minutes
 
     def progress(self, message: ImportMessageDocument) -> None:

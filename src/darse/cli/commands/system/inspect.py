@@ -70,11 +70,11 @@ def inspect(invocation: Invocation) -> int:
     options = invocation.options
     kind = options.type
     known = sorted([*_KINDS, *_CLUSTER_KINDS])
-    wanted = '", "'.join(known)
+    known_types = '", "'.join(known)
     if "type" in options.given and not kind:
-        raise CliError(f'type is empty: must be one of "{wanted}"')
+        raise CliError(f'type is empty: must be one of "{known_types}"')
     if kind and kind not in known:
-        raise CliError(f'unknown type: "{kind}": must be one of "{wanted}"')
+        raise CliError(f'unknown type: "{kind}": must be one of "{known_types}"')
     if kind in _CLUSTER_KINDS:
         raise CliError(f"this version of darse has no objects of type {kind}")
     kinds = [kind] if kind else list(_KINDS)

@@ -17,7 +17,7 @@ from darse.cli.errors import CliError
 from darse.client.blocking import Connection
 from darse.client.connection import peer
 
-_PATIENCE = 60
+_TIMEOUT_SECONDS = 60
 
 
 def restart(invocation: Invocation) -> int:
@@ -64,11 +64,11 @@ def _stop(pid: int) -> None:
         return
     try:
         signal.pidfd_send_signal(pidfd, signal.SIGTERM)
-        ended, _, _ = select.select([pidfd], [], [], _PATIENCE)
+        ended, _, _ = select.select([pidfd], [], [], _TIMEOUT_SECONDS)
     finally:
         os.close(pidfd)
     if not ended:
-        raise CliError(f"the engine (process {pid}) did not stop within {_PATIENCE} s; it was not restarted")
+        raise CliError(f"the engine (process {pid}) did not stop within {_TIMEOUT_SECONDS} s; it was not restarted")
 
 
 COMMANDS = {

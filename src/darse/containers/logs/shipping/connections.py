@@ -71,7 +71,7 @@ class StreamConnection:
         self._descriptor: FileDescriptor | None = None
         self._wake: Callable[[], None] | None = None
         self._error: OSError | None = None
-        self._incoming = bytearray()
+        self._received = bytearray()
         self._readable = asyncio.Event()
         self._written = 0
         self._count = 0
@@ -139,12 +139,12 @@ class StreamConnection:
                 return data
 
     async def _receive(self) -> bytes:
-        while not self._incoming:
+        while not self._received:
             self.check()
             self._readable.clear()
             await self._readable.wait()
-        data = bytes(self._incoming)
-        self._incoming.clear()
+        data = bytes(self._received)
+        self._received.clear()
         return data
 
     async def finish(self) -> None:
@@ -157,7 +157,7 @@ class StreamConnection:
                     await self._write(self._tls.close_notify())
                 self._socket.shutdown(socket.SHUT_WR)
                 while self._error is None:
-                    self._incoming.clear()
+                    self._received.clear()
                     self._readable.clear()
                     await self._readable.wait()
         if self.delivered < self._count:
@@ -210,8 +210,8 @@ class StreamConnection:
         if not data:
             self._lost(BrokenPipeError(errno.EPIPE, "the receiver has closed the connection"))
             return
-        if len(self._incoming) < _LONGEST_ANSWER:  # who sends more than anybody asked for is not listened to
-            self._incoming += data
+        if len(self._received) < _LONGEST_ANSWER:  # who sends more than anybody asked for is not listened to
+            self._received += data
         self._readable.set()
 
     def _lost(self, error: OSError) -> None:

@@ -30,7 +30,7 @@ from darse.linux.fs.files import read_regular, write_atomically
 
 _MARKER = "shipping.json"
 _POSITION = "shipping.position"
-_PATIENCE_SECONDS = 7 * 24 * 3600
+_GIVE_UP_SECONDS = 7 * 24 * 3600
 # Longer than a shipper waits to hear what has arrived.
 _STOP_SECONDS = 3.0
 
@@ -180,7 +180,7 @@ class Shipping:
         """Give up when nobody takes a log for too long."""
         age = time.time() - (directory / _MARKER).stat().st_mtime
         self._gone[container_id] = asyncio.get_running_loop().call_later(
-            max(_PATIENCE_SECONDS - age, 0), self._give_up, container_id
+            max(_GIVE_UP_SECONDS - age, 0), self._give_up, container_id
         )
 
     def _give_up(self, container_id: str) -> None:

@@ -25,11 +25,11 @@ _log = logging.getLogger("darse.logs")
 
 _LONGEST_DELAY = 5.0
 # Batches that were sent and are not known to have arrived; more wait.
-_MOST_UNDERWAY = 64
+_MOST_IN_FLIGHT = 64
 # How soon to ask again whether something has arrived, in seconds; it doubles.
 _FIRST_LOOK, _LAST_LOOK = 0.001, 0.1
 # How long a stopping engine waits to hear that what it has sent arrived.
-_FAREWELL_SECONDS = 2.0
+_DRAIN_SECONDS = 2.0
 
 
 class Work(msgspec.Struct, frozen=True):
@@ -175,7 +175,7 @@ class Shipper:
             ended = self._ended
             receiver.check()
             batch = None
-            if not self._stopping and _undelivered(in_flight, receiver.delivered) < _MOST_UNDERWAY:
+            if not self._stopping and _undelivered(in_flight, receiver.delivered) < _MOST_IN_FLIGHT:
                 batch = await spool.read(ended=ended)
             if batch is not None:
                 in_flight.append(_InFlight(sent, len(batch.messages), batch.begin, batch.end))
@@ -196,7 +196,7 @@ class Shipper:
 
     async def _drain(self, receiver: Receiver, in_flight: deque[_InFlight], sent: int) -> None:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + _FAREWELL_SECONDS
+        deadline = loop.time() + _DRAIN_SECONDS
         look = _FIRST_LOOK
         while await self._settle(receiver, in_flight, sent) and (left := deadline - loop.time()) > 0:
             receiver.check()
@@ -253,13 +253,13 @@ class Shipper:
         level = logging.DEBUG if self._failing else logging.WARNING
         self._failing = True
         origin = self._work.origin
-        said = error.strerror or str(error) or type(error).__name__
+        reason = error.strerror or str(error) or type(error).__name__
         _log.log(
             level,
             "%s of container %s: %s; its log is kept, and sent when the receiver is there again",
             origin.driver,
             origin.short_id,
-            said,
+            reason,
         )
 
 

@@ -119,8 +119,8 @@ class SplunkReceiver:
                 _url(self._options), data=body, headers=headers, server_hostname=name
             ) as response:
                 if response.status != 200:
-                    said = (await response.content.read(500)).decode(errors="replace")
-                    raise OSError(f"splunk: failed to send event - {response.status} {response.reason} - {said}")
+                    reply = (await response.content.read(500)).decode(errors="replace")
+                    raise OSError(f"splunk: failed to send event - {response.status} {response.reason} - {reply}")
         except http_client().ClientError as error:
             raise OSError(str(error)) from error
 
@@ -151,8 +151,8 @@ class _Events:
             for name in ("source", "sourcetype", "index")
             if options.get(f"splunk-{name}")
         }
-        told = "".join(f"{name}={value} " for name, value in origin.attributes.items())
-        self._prefix = (f"{self._tag} " if self._tag else "") + told
+        attributes = "".join(f"{name}={value} " for name, value in origin.attributes.items())
+        self._prefix = (f"{self._tag} " if self._tag else "") + attributes
         self._clock = Clock()
         self._encoder = msgspec.json.Encoder()
 
