@@ -1,4 +1,4 @@
-"""`darsed`: reads its options, makes the engine, serves the API until it is told to stop."""
+"""`darsed`: reads its options, makes the engine, serves the API until a signal stops it."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from darse.observing.service import Observing
 
 _log = logging.getLogger("darse.daemon")
-# How long operations in progress may take once the engine is told to stop.
+# How long operations in progress may take once the engine has begun to stop.
 _DRAIN_SECONDS = 10
 # Then handlers are cancelled; to aiohttp, 0 would mean to wait for ever.
 _HANDLERS_SECONDS = 0.1

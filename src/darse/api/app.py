@@ -128,7 +128,7 @@ class Api:
         try:
             response = await self._dispatch(request)
             if request.method not in _READING:
-                # What a client was told survives the power going out; the end of a stream is an answer, too.
+                # What a client has been answered survives a power failure; the end of a stream is an answer, too.
                 await self._engine.state.flush()
         except EngineError as error:
             response = self._failed(request, error, status_of(error), str(error))

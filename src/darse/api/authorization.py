@@ -117,7 +117,7 @@ def _encoded(body: bytes) -> str:
 
 
 def _peer(request: web.BaseRequest) -> dict[str, Any]:
-    """Who asks: the common name of a client's certificate, where the engine has verified one."""
+    """The user of a request: the common name of a client's certificate, where the engine has verified one."""
     tls = request.transport.get_extra_info("ssl_object") if request.transport is not None else None
     certificate = tls.getpeercert() if tls is not None else None
     if tls is None or not certificate:

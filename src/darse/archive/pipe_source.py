@@ -26,7 +26,7 @@ class PipeSource:
             fcntl.fcntl(self.writing, fcntl.F_SETPIPE_SZ, _PIPE)
 
     def open(self) -> int:
-        """Return the reading end; who asks for it closes it."""
+        """Return the reading end; the caller closes it."""
         descriptor, self._reading = self._reading, -1
         return descriptor
 

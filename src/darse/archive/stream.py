@@ -129,7 +129,7 @@ class Stream:
             piece = b""
         if piece:
             yield piece
-        # A file may hold more than the archive, which is a part of it; who feeds a pipe was told how much is wanted.
+        # A file may hold more than the archive, which is a part of it; a pipe must end after its declared size.
         if left == 0 and self._is_pipe and os.read(self._descriptor, 1):
             raise ArchiveRefused(f"it is longer than the {self._size} bytes that were declared")
 

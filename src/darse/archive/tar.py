@@ -113,7 +113,7 @@ class Entry:
 class Reader:
     """Iterates over an archive's entries.
 
-    `keep` is told every byte that is not content, in order. The content of an entry is what `content` yields before
+    `keep` receives every byte that is not content, in order. The content of an entry is what `content` yields before
     the next entry is asked for; when nobody asked for it, it is kept too.
     """
 

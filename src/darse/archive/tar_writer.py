@@ -268,7 +268,7 @@ class TreePacker:
         owners: Owners | None = None,
         sparse: bool = False,
     ) -> None:
-        """`skip_contents(directory, status)` tells of directories whose contents are left out; the others are
+        """`skip_contents(directory, status)` says whether a directory's contents are left out; the others are
         `TarWriter`'s.
         """
         self._tar = TarWriter(output, owners=owners, sparse=sparse)

@@ -38,7 +38,7 @@ class AgentCalls:
         return await self.ask_for(partial(AgentRequested, agent), f"to its SSH agent {agent!r}", report)
 
     async def ask_for(self, event: Callable[[str], BuildEvent], what: str, report: BuildReport) -> _Streams:
-        """As `ask`; `event` makes what the client is told of a token. Raises BuildError, which has `what` in it."""
+        """As `ask`; `event` makes a token's event. Raises BuildError, which has `what` in it."""
         token = secrets.token_hex(16)
         future = self._expected[token] = asyncio.get_running_loop().create_future()
         try:

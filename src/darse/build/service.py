@@ -230,7 +230,7 @@ class BuildService:
             shm_size=request.shm_size,
             security_options=request.security_options,
             may_be_insecure="security.insecure" in request.entitlements,
-            # Who asks for it for all steps allows it.
+            # A request for all steps is the permission.
             may_use_host_network="network.host" in request.entitlements or request.network is NetworkMode.HOST,
         )
 

@@ -5,7 +5,7 @@
     sessions/     what clients let the engine ask of them: files, secrets, credentials, agents
     definitions   clients' graphs
     frontend/     dockerfile.v0
-    solving/      builds: references, results, what is told
+    solving/      builds: references, results, responses
     exporters/    where results go
     progress      events of builds, as clients follow them
     services/     Control, LLBBridge, health

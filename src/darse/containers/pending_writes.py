@@ -1,8 +1,8 @@
 """What happened to containers and could not be written yet: the disk is full, or does not take anything.
 
 The kernel does not wait for the database. A process that has ended has ended, so memory says so at once, those who
-wait are told, and the rows follow when the disk takes them. Until then what proves it stays: the exit file and the
-directory of the run, from which an engine that takes over learns the same.
+wait get their answer, and the rows follow when the disk takes them. Until then the proof of it stays: the exit file and
+the directory of the run, from which an engine that takes over learns the same.
 """
 
 from __future__ import annotations

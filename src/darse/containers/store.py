@@ -60,7 +60,7 @@ class ContainerStore:
                 self._index(container)
 
     def __iter__(self) -> Iterator[Container]:
-        """Every container that a client was told of."""
+        """Every container that a client may know."""
         return (one for one in self.everything() if one.state.status is not Status.CREATING)
 
     def __len__(self) -> int:

@@ -21,7 +21,7 @@ from darse.core.trace import Operation
 from darse.linux.fs.files import NotRegular, read_regular, write_atomically
 
 _REMOVED_KEPT = 128
-# How a container goes: of little interest to who asks what was done to it, unless it is asked for by name.
+# How a container goes: of little interest to the user, unless it is asked for by name.
 _ENDINGS = frozenset({"stop", "kill", "exit", "rm"})
 _FILE = "operations.msgpack"
 

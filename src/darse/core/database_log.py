@@ -50,7 +50,7 @@ class DatabaseLog:
         while self._flushed < target:
             if self._flushing is None:
                 self._flushing = asyncio.create_task(self._flush())
-                # Whoever waits is told of an error, too; but perhaps nobody does any more.
+                # Whoever waits gets an error, too; but perhaps nobody does any more.
                 self._flushing.add_done_callback(_log_error)
             await asyncio.shield(self._flushing)
 

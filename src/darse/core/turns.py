@@ -25,7 +25,7 @@ def at_once(work: Generator[None, None, _T]) -> _T:
 async def in_turns(work: Generator[None, None, _T]) -> _T:
     """Do it in as many turns as it takes, and return what it returns. Raises what it raises.
 
-    When this is cancelled, the work is told where it has yielded: GeneratorExit.
+    When this is cancelled, the work gets GeneratorExit where it has yielded.
     """
     try:
         while True:

@@ -2,7 +2,7 @@
 
     RegistryError
     ├── Unreachable              no answer: name, connection, TLS, time           worth another try, or another host
-    ├── AuthenticationRequired   credentials are wanted, or others (401)
+    ├── AuthenticationRequired   credentials are required, or others (401)
     ├── Denied                   the registry refuses, whoever asks (403)
     ├── NotInRegistry            no such repository, manifest or blob (404)
     ├── TooManyRequests          come back later (429)                            worth another try, after `retry_after`

@@ -2,7 +2,7 @@
 
 A document is one thing only: what has the members of a manifest and of an index at once would be one to us and the
 other to somebody else (CVE-2021-41190). A descriptor has a sha256 digest and a size that is not negative, and no
-document lists more than `_ENTRIES` of them. Schema 1 and artifacts are told apart here, by name.
+document lists more than `_ENTRIES` of them. Schema 1 and artifacts are recognised here, by name.
 """
 
 from __future__ import annotations

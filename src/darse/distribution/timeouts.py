@@ -89,7 +89,7 @@ def retry_after(value: str | None) -> float | None:
 def pause_before(attempt: int, error: RegistryError, limits: Limits) -> float:
     """Seconds to wait before try number `attempt` (the second is 2), after `error`.
 
-    Raises the error itself when another try is not worth it, or the registry wants more patience than there is.
+    Raises the error itself when another try is not worth it, or the registry asks for a longer wait than allowed.
     """
     if not error.retryable or attempt > limits.attempts:
         raise error

@@ -1,7 +1,7 @@
 """The composition root: every service, made once, in the order in which they stand on each other.
 
 Recovery has an order too. First what was never acknowledged is undone, then each container is brought together with
-its monitor, then networks, volumes and images are told which containers there are and which of them run.
+its monitor, then networks, volumes and images learn which containers there are and which of them run.
 """
 
 from __future__ import annotations

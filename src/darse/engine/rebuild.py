@@ -56,7 +56,7 @@ _ID = re.compile(r"[0-9a-f]{64}\Z")
 def rebuild(data_root: Path, say: Say) -> int:
     """Make the database of a data root again; return how many things could not be taken back.
 
-    Hold the roots' locks meanwhile. `say` is told what is done, a line each. Raises SystemFault, OSError and
+    Hold the roots' locks meanwhile. `say` gets what is done, a line each. Raises SystemFault, OSError and
     sqlite3.Error; then the old database is in its place, or the next rebuild goes on.
     """
     database, whole, new = (data_root / name for name in (DATABASE, _WHOLE, f".{_WHOLE}"))

@@ -39,7 +39,7 @@ class ImagesAgain:
     def __init__(
         self, data_root: Path, connection: sqlite3.Connection, cannot: Callable[[str], None], *, is_truth: bool
     ) -> None:
-        """`cannot` is told what cannot be taken back; with `is_truth` the rows that can be read are right."""
+        """`cannot` gets what cannot be restored; with `is_truth` the rows that can be read are right."""
         self._root = data_root
         self._connection = connection
         self._cannot = cannot

@@ -335,7 +335,7 @@ def event_matches(event: Event, filters: Filters) -> bool:
     if not (filters.exact("type", event.Type) and filters.exact("scope", event.scope)):
         return False
     requested = filters.values("event")
-    # `exec_create: sh` is wanted by whoever asks for `exec_create`.
+    # `exec_create` matches `exec_create: sh`.
     if requested and not any(event.Action == value or event.Action.startswith(f"{value}:") for value in requested):
         return False
     for kind in _ACTOR_FILTERS:

@@ -40,7 +40,7 @@ def leads_by_link(endpoint: Endpoint, version: int) -> bool:
 
 
 def free_name(requested: str, taken: Collection[str]) -> str:
-    """The name for an interface: the one that is wanted, or the first `ethN` that is free."""
+    """The name for an interface: the requested one, or the first `ethN` that is free."""
     if requested and requested not in taken:
         return requested
     return next(name for name in (f"eth{number}" for number in range(len(taken) + 1)) if name not in taken)

@@ -235,7 +235,7 @@ class SandboxGone(Conflict):
 
 
 class Holder(NamedTuple):
-    """The process that holds a container's network stack, and its parent: by these two it is told from a later one."""
+    """The process that holds a container's network stack, and its parent: these two distinguish it from a later one."""
 
     pid: int
     parent: int

@@ -2,7 +2,7 @@
 
 A port is refused when another container has it, or when a program of the host listens there: translation would take
 its traffic away without a word. For the same reason the engine holds a socket on each published port while it runs:
-programs that want it later, and other engines, are told that it is in use, and `ss -l` shows it, as with docker's
+programs that ask for it later, and other engines, get EADDRINUSE, and `ss -l` shows it, as with docker's
 proxies. No packet reaches these sockets, and publishing does not depend on them; except those of ports that are
 relayed, which the relay listens on.
 """

@@ -1,6 +1,6 @@
 """Puts back what others take away from networks: the firewall's table, bridges, their addresses, containers' links.
 
-The kernel tells of it (linux/net/notifications.py), so nothing is asked for again and again, and a repair begins within
+The kernel reports it (linux/net/notifications.py), so nothing is asked for again and again, and a repair begins within
 milliseconds. Notices say where to look; what is wrong is read from the kernel. A repair is the same as recovery at the
 engine's start: everything is made anew from the records.
 

@@ -69,7 +69,7 @@ class Orphans:
         return orphan
 
     def all(self) -> list[Orphan]:
-        """Every orphan, by kind and name; one whose note is damaged is told from its place alone."""
+        """Every orphan, by kind and name; one whose note is damaged is recognised by its place alone."""
         found = []
         for kind in _entries(self._root):
             for path in _entries(kind):

@@ -1,4 +1,4 @@
-"""One request to the dashboard, as a page sees it: who asks, in which language, and the engine."""
+"""One request to the dashboard, as a page sees it: the user, the language, and the engine."""
 
 from __future__ import annotations
 

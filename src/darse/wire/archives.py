@@ -1,4 +1,4 @@
-"""What the API tells of a file in a container."""
+"""A file in a container, as the API describes it."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ class InteractiveContainer:
         finally:
             if not first.done():
                 first.set_exception(BuildError("the first process of the container did not start"))
-                first.exception()  # there need be nobody who asks for it
+                first.exception()  # perhaps nobody reads it
 
     def _beside(self, process: InteractiveProcess) -> Execute:
         meta = process.operation.meta

@@ -1,4 +1,4 @@
-"""Which files differ between two trees, in words: for who asks why a copy was made again."""
+"""Which files differ between two trees, in words: explains why a copy was made again."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ _PIECE = 1 << 20
 async def send_archive(
     session: ClientSession, number: int, pieces: AsyncIterator[bytes], attributes: Mapping[str, str]
 ) -> None:
-    """Send an archive to the exporter of a number. told: what the client is told of it. Raises BuildError."""
+    """Send an archive to the exporter of a number. The client gets `attributes` with it. Raises BuildError."""
     session.require(SEND, "what is exported to it")
     metadata = {"buildkit-attachable-exporter-id": str(number)}
     metadata |= {f"exporter-md-{name.lower()}": value for name, value in attributes.items() if value.isascii()}

@@ -45,7 +45,7 @@ async def export_to_store(
     epoch: int | None,
     report: BuildReport,
 ) -> dict[str, str]:
-    """Make an image, name it, push it; return what its client is told. Raises BuildError."""
+    """Make an image, name it, push it; return the exporter's response. Raises BuildError."""
     if is_set(attributes, "push-by-digest"):
         return await _push_unnamed(service, confidences, attributes, results, epoch, report)
     options = export_options(attributes, epoch)

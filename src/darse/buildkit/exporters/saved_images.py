@@ -24,7 +24,7 @@ async def send_image(
     epoch: int | None,
     report: BuildReport,
 ) -> dict[str, str]:
-    """Send an image; return what the client is told. It is in the engine's store meanwhile, without a name.
+    """Send an image; return the exporter's response. It is in the engine's store meanwhile, without a name.
 
     Raises BuildError.
     """

@@ -1,4 +1,4 @@
-"""What clients are told that can be done (`frontend/gateway/pb/caps.go`, `solver/pb/caps.go`): only what can be."""
+"""The capabilities that clients see (`frontend/gateway/pb/caps.go`, `solver/pb/caps.go`): only what can be."""
 
 from __future__ import annotations
 

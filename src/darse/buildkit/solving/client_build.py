@@ -216,7 +216,7 @@ class ClientBuild:
         return ScanServices(executor, self.session_options, self.report, resolve, self._solve, release)
 
     def detail_of(self, error: SolveError) -> Detail | None:
-        """What a client is told of a step that failed, for its debugger."""
+        """The details of a failed step that a client gets, for its debugger."""
         return self.failures.detail_of(error, (one.definition for one in self.references.values()))
 
     def reference(self, definition: Definition, origin: ReferenceOrigin | None = None) -> LazyReference:

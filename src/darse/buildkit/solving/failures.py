@@ -33,7 +33,7 @@ class BuildFailures:
         self._failed.append(failed)
 
     def detail_of(self, error: SolveError, graphs: Iterable[Definition]) -> Detail | None:
-        """What a client is told of a step that failed: the step, and its trees before and after it.
+        """The details of a failed step that a client gets: the step, and its trees before and after it.
 
         graphs: those of the build; one of them has the step.
         """

@@ -48,7 +48,7 @@ async def attach_trace(collected: AttachmentCollector, recorder: BuildRecorder) 
 def attach_error(
     collected: AttachmentCollector, error: BuildError | EngineError | GRPCError, build: ClientBuild
 ) -> None:
-    """Why the build failed, as its client is told."""
+    """Why the build failed, as its client sees it."""
     try:
         with as_status(build):
             raise error

@@ -1,4 +1,4 @@
-"""`Control/Solve`: a build from its request to what its client is told.
+"""`Control/Solve`: a build from its request to its response.
 
 wait for the session → have what a build needs → the front end's result → solve → export, each exporter in its turn
 """
@@ -77,7 +77,7 @@ class SolveRequests:
         self._builds = builds
 
     async def solve(self, message: Any) -> dict[str, str]:
-        """Run one; return what its client is told. Raises GRPCError."""
+        """Run one; return its exporter response. Raises GRPCError."""
         session = await self._sessions.get(message.Session)
         if message.SourcePolicy.rules or message.SourcePolicySession:
             # A rule that denies a source must not be passed over.
@@ -130,7 +130,7 @@ class SolveRequests:
     async def _run(
         self, build: ClientBuild, message: Any, exporters: Sequence[Exporter], collected: AttachmentCollector
     ) -> tuple[dict[str, str], str]:
-        """Solve and export; return what the client is told, and the image."""
+        """Solve and export; return the exporter response, and the image."""
         for entry in message.Cache.Imports:
             build.import_from(place_of(entry))
         result = await self._result(build, message)

@@ -2,7 +2,7 @@
 
 h2 makes objects, flags and events of each frame, some 25 µs: half of the time of a directory of twenty thousand files,
 each a DATA frame of a hundred bytes. A frame of DATA without padding that does not end its stream, on a stream that is
-open, changes nothing but two windows: its content is cut out here, and h2 is told once for all of them.
+open, changes nothing but two windows: its content is cut out here, and h2 gets their sum once.
 
 h2 is fed with whole frames, so that none is in its own buffer when a run begins. What is not certain is left to it.
 """

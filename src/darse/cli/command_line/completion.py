@@ -73,7 +73,7 @@ _RUNNING = frozenset({"stop", "kill", "pause", "exec", "attach", "top"})
 
 
 def complete(words: list[str], settings: Settings) -> list[str]:
-    """The words that may follow. The last of `words` is what has been typed of the one that is wanted."""
+    """The words that may follow. The last of `words` is the beginning of the one to complete."""
     from darse.cli.entry import GLOBAL
 
     *before, current = words or [""]

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from darse.client.documents.networks import EndpointIPAMConfigDocument, EndpointSettingsDocument
 
 _MAC = r"[0-9a-f]{2}([:-])([0-9a-f]{2}\1){4}[0-9a-f]{2}"
-# Flags for the first network: how a conflict is told, and the network's own setting.
+# Flags for the first network: the name of it in error messages, and the network's own setting.
 _CONFLICTS = (
     ("network_alias", "alias", "--network-alias and per-network alias"),
     ("ip", "ip", "--ip and per-network IPv4 address"),

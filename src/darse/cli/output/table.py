@@ -72,7 +72,7 @@ def ellipsis(text: str, most: int) -> str:
 def fit(text: str, columns: int, *, spare: Sequence[str] = (), elastic: Mapping[str, int] | None = None) -> str:
     """A table with its columns aligned, no wider than `columns`; the first line has the headings.
 
-    First the cells of columns that may be shortened are, then columns move together, then those leave that are told
+    First the cells of columns that may be shortened are, then columns move together, then those leave that are shown
     elsewhere or can be done without, `spare` ones first. Where all that is not enough whatever is widest is shortened.
     `elastic` are further columns that may be shortened, to so many columns of the terminal.
     """

@@ -87,7 +87,7 @@ def _check_out(remote: str, commit: str, root: str) -> None:
 
 
 def _git(*words: str) -> subprocess.CompletedProcess[str]:
-    """Run git, which asks nobody for a password unless it was told to. Raises OSError."""
+    """Run git, which asks nobody for a password unless configured so. Raises OSError."""
     environment = {"GIT_TERMINAL_PROMPT": "0", **os.environ}
     if not environment.get("GIT_SSH") and not environment.get("GIT_SSH_COMMAND"):
         environment["GIT_SSH_COMMAND"] = "ssh -o ControlMaster=no -o BatchMode=yes"

@@ -188,5 +188,5 @@ def archive(files: dict[str, str]) -> bytes:
             try:
                 packed.add(path, target.lstrip("/"), recursive=False, filter=anonymous)
             except FileNotFoundError:
-                continue  # gone meanwhile: another change tells of it
+                continue  # gone meanwhile: another change reports it
     return buffer.getvalue()

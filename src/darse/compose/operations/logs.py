@@ -115,7 +115,7 @@ class ProjectLogFollower:
         async with self._session.client.subscribe(system_requests.events(filters=filters)) as events:
             for one in containers:
                 self._begin(one.id, one.name, one.service, since)
-            # No event tells of what ended before the subscription.
+            # There is no event for what ended before the subscription.
             there = {one.id for one in await self._session.containers() if one.is_running or one.state == "paused"}
             try:
                 for one in containers:
@@ -156,7 +156,7 @@ class ProjectLogFollower:
         return False
 
     async def _ended(self, identifier: str, name: str, service: str, status: int) -> None:
-        """A container has ended: it is told when all that it printed is shown."""
+        """A container has ended: it is reported after all of its output."""
         self._running.discard(identifier)
         await asyncio.gather(self._tasks[identifier], return_exceptions=True)
         if self._on_exit is not None:

@@ -78,7 +78,7 @@ class Control:
             state = container.state
             state.manually_stopped = True
             if state.status is Status.RESTARTING:
-                self._restarts.cancel(container)  # the start that we waited for has failed, and made an appointment
+                self._restarts.cancel(container)  # the start that we waited for has failed, and scheduled a retry
                 state.status = Status.EXITED
             if container.record.host.RestartPolicy.Name not in ("", "no"):
                 write = functools.partial(self._dependencies.store.save_state, container)

@@ -65,7 +65,7 @@ class Creation:
     ) -> CreateResponse:
         """Create a container called `name`, or something pleasant, from the image for `platform` (this machine's).
 
-        recursive_read_only: read-only binds reach what is mounted below their source, unless told otherwise.
+        recursive_read_only: read-only binds reach what is mounted below their source, unless configured otherwise.
 
         Raises NotFound for the image and nothing else, since clients pull it then; Conflict for the name, and
         InvalidParameter. Networks are looked up at a start.
@@ -126,7 +126,7 @@ class Creation:
         async with AsyncExitStack() as undo:
             # Before the record is stored: it tells recovery which volumes an unfinished creation has made.
             name_anonymous(container.record.mounts)
-            # The client is told after the last transaction, which flushes this one too.
+            # The client gets its answer after the last transaction, which flushes this one too.
             with dependencies.database.transaction(durable=False):
                 dependencies.store.add(container)
                 dependencies.snapshots.prepare(container.id, image, mounted)

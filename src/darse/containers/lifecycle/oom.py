@@ -70,7 +70,7 @@ class OutOfMemory:
 
 
 def _kills(counter: Path | None) -> int:
-    """How many processes of a cgroup the kernel has killed for want of memory; 0 when it cannot tell."""
+    """How many processes of a cgroup the kernel's OOM killer has killed; 0 when it cannot tell."""
     try:
         lines = counter.read_text().splitlines() if counter is not None else []
     except FileNotFoundError:

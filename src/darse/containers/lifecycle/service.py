@@ -38,7 +38,7 @@ from darse.runtime.oci.errors import LaunchFailure
 _REMOVAL_SECONDS = 2.0
 
 
-# How long processes that were killed may take before somebody is told of it; how long a monitor may, whose are gone.
+# How long processes that were killed may take before a warning is logged; how long a monitor may, whose are gone.
 _END_SECONDS = 2.0
 
 
@@ -217,7 +217,7 @@ class Lifecycle:
         with dependencies.traces.record("exit", container.id):
             state = container.state
             state.exit_code = exit_.code
-            # A file's time is the kernel's coarse clock, up to a tick (4 ms) behind the one that starts are told by.
+            # A file's time is the kernel's coarse clock, up to a tick (4 ms) behind the clock of start times.
             state.finished_ns = max(exit_.finished_ns, state.started_ns + 1)
             state.oom_killed |= exit_.oom_killed
             state.pid = state.monitor_pid = 0
@@ -267,7 +267,7 @@ class Lifecycle:
         bundle = dependencies.files.of(container.id).bundle
         monitor = dependencies.hold_monitor(monitors.get(bundle.directory))
         if monitor is not None and dependencies.runtime_of(container).is_created(container.id):
-            # A start that was cut short: nobody was told that it ran.
+            # A start that was cut short: no client has seen it run.
             await self._teardown.end_monitor(container, monitor)
             if container.state.alive:
                 raise SystemFault(f"container {container.id} runs and waits for its start")
@@ -342,6 +342,6 @@ class Lifecycle:
         watchers = list(self._watchers.values())
         for watcher in watchers:
             watcher.cancel()
-        # What has begun to end is ended: its client was told of a removal already.
+        # What has begun to end is ended: its client has the answer of a removal already.
         await asyncio.gather(*watchers, *self._endings, return_exceptions=True)
         self._dependencies.pending_writes.close()

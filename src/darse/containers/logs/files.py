@@ -93,7 +93,7 @@ class LogFiles(msgspec.Struct, frozen=True):
         return newest - 1 == log.sequence and self.current.exists()
 
     def rotate(self) -> None:
-        """Give the current file its number. conmon writes on to it until it is told to begin a new one."""
+        """Give the current file its number. conmon writes on to it until it is asked for a new one."""
         os.rename(self.current, self.path(self.newest()))
 
     def compress(self, before: int | None = None) -> None:

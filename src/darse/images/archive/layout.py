@@ -3,7 +3,7 @@
 There are docker's layout (`manifest.json` names a config and layer files), OCI's (`index.json` names manifests by
 digest), and the one before docker 1.10 (see `legacy`). Many archives have docker's and OCI's at once.
 
-Members are told apart as they come, before it is known what they are for: what begins as JSON is a document and kept
+Members are classified as they come, before it is known what they are for: what begins as JSON is a document and kept
 here, what may be a layer has gone to the layer store. Nothing is ever extracted under a name that the archive chose.
 """
 

@@ -143,7 +143,7 @@ class ArchivePipe:
             os.close(self._writing)
 
     def compressed(self, compression: Compression, on_read: Callable[[int], None] = lambda _: None) -> Iterator[bytes]:
-        """Yield what comes, compressed; `on_read` is told the bytes of each piece. Blocks.
+        """Yield what comes, compressed; `on_read` gets the bytes of each piece. Blocks.
 
         Raises OSError, and what became of the archive when that is not whole.
         """

@@ -28,7 +28,7 @@ class Registries:
     """Makes clients of registries; nothing is imported for it before the first."""
 
     def __init__(self, config: EngineConfig, limits: Limits | None = None) -> None:
-        """`limits` are the patience with registries; the tries of a transfer are the configuration's."""
+        """`limits` are the timeouts of registries; the tries of a transfer are the configuration's."""
         self._config = config
         self._limits = limits
         self._hosts: tuple[object, Hosts] | None = None
@@ -62,7 +62,7 @@ class Registries:
 async def in_thread(cancellation: Cancellation, action: Callable[[], T], *, to_the_end: bool = False) -> T:
     """Call a function that blocks on a registry in a thread of its own.
 
-    When the caller is cancelled the thread is told, and ends on its own; `to_the_end` waits for that.
+    When the caller is cancelled the thread is notified, and ends on its own; `to_the_end` waits for that.
     """
     loop = asyncio.get_running_loop()
     future: asyncio.Future[T] = loop.create_future()

@@ -2,7 +2,7 @@
 the rest is rebuilt, compressed and sent in one stream, so that nothing of it is ever on the disk or in memory.
 
 The compression is the same every time, so a layer that was sent once is recognized the next time. The digest that the
-registry is told at the end is that of an archive whose rebuilding has been verified.
+registry gets at the end is that of an archive whose rebuilding has been verified.
 """
 
 from __future__ import annotations

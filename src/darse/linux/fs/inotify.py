@@ -23,7 +23,7 @@ _HEADER: Final = struct.Struct("iIII")
 
 
 class Inotify:
-    """Tells of changes in directories: files that grow, appear, or take another's place."""
+    """Reports changes in directories: files that grow, appear, or take another's place."""
 
     def __init__(self) -> None:
         self._descriptor: FileDescriptor | None = None

@@ -1,6 +1,6 @@
-"""What the kernel tells of changes to links, addresses and nftables: multicast groups of rtnetlink(7) and nfnetlink.
+"""The kernel's notifications of changes to links, addresses and nftables: groups of rtnetlink(7) and nfnetlink.
 
-Whoever listens is told of everybody's changes, and a host may have thousands in a second. So a filter in the kernel
+A listener gets everybody's changes, and a host may have thousands in a second. So a filter in the kernel
 lets pass only what takes something away (links, addresses, ports of bridges, a link set down); and notices of nftables
 are looked into only when the table's name is somewhere in them. When more came than the socket holds, the kernel
 drops them and says so once (ENOBUFS): that is a notice too, `OVERRUN`.
@@ -114,7 +114,7 @@ def _not_from(port: int) -> bytes:
 
 
 class LinkNotices:
-    """A socket that is told what links and addresses lose, in the network namespace of the calling thread."""
+    """A socket that receives what links and addresses lose, in the network namespace of the calling thread."""
 
     def __init__(self) -> None:
         """Raises OSError."""
@@ -141,7 +141,7 @@ class LinkNotices:
 
 
 class TableNotices:
-    """A socket that is told of changes to nftables tables of a name, of ip and ip6, by others than `own_port`."""
+    """A socket that receives changes to nftables tables of a name, of ip and ip6, by others than `own_port`."""
 
     def __init__(self, table: str, own_port: int) -> None:
         """`own_port` is the netlink address of the socket by which this process changes the table. Raises OSError."""
@@ -170,7 +170,7 @@ class TableNotices:
         return found
 
     def decode(self, data: bytes) -> list[Notice]:
-        """One datagram. A transaction is told as its changes and, last, its generation and who made it."""
+        """One datagram. A transaction consists of its changes and, last, its generation and who made it."""
         found = []
         # Large transactions of others come as many datagrams without a word of our table: those cost one search.
         ours = self._table in data

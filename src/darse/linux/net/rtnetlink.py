@@ -179,7 +179,7 @@ class Netlink:
         return [_link(body) for body in self._get(RTM_GETLINK, IFINFO.pack(0, 0, 0, 0, 0), NLM_F_DUMP)]
 
     def ports_of(self, master: Link) -> list[Link]:
-        """The ports of a bridge; the kernel tells of no other links."""
+        """The ports of a bridge; the kernel lists no other links."""
         payload = IFINFO.pack(0, 0, 0, 0, 0) + number_attribute(IFLA_MASTER, master.index)
         return [_link(body) for body in self._get(RTM_GETLINK, payload, NLM_F_DUMP)]
 

@@ -72,7 +72,7 @@ def _address(text: str) -> _Address:
 
 
 def _keeps_from(theirs: _Address, address: _Address) -> bool:
-    """Whether a socket may keep others from an address. One of [::] has IPv4, too, unless it is told not to."""
+    """Whether a socket may keep others from an address. One of [::] has IPv4, too, unless IPV6_V6ONLY is set."""
     if theirs.version != address.version:
         return theirs.version == 6 and theirs.is_unspecified
     return theirs == address or theirs.is_unspecified or address.is_unspecified

@@ -1,4 +1,4 @@
-"""What /proc tells of a process: the source of `top`. See proc_pid_stat(5), proc_pid_status(5)."""
+"""A process as /proc describes it: the source of `top`. See proc_pid_stat(5), proc_pid_status(5)."""
 
 from __future__ import annotations
 

@@ -93,7 +93,7 @@ class BridgeDriver(KernelDriver):
         await self._removed(endpoint.link, asyncio.ensure_future(executors.kernel.run(self.unplug, endpoint.link)))
 
     async def _removed(self, link: str, removal: asyncio.Future[None]) -> None:
-        """Return when a link is removed, or the kernel has told that it is (`is_gone`).
+        """Return when a link is removed, or the kernel has reported so (`is_gone`).
 
         From there to the end of its system call the kernel waits some ten milliseconds for all processors to have
         forgotten the link (RCU, Documentation/RCU/whatisRCU.rst), which nobody else has to.

@@ -205,7 +205,7 @@ class NetworkChanges:
 
 
 async def _attempt(call: Callable[..., Awaitable[None]], *arguments: object) -> None:
-    """Undo something; that it cannot be undone is told in the log, beside the error that led here."""
+    """Undo something; that it cannot be undone is logged, beside the error that led here."""
     try:
         await call(*arguments)
     except (EngineError, OSError) as error:

@@ -9,7 +9,7 @@ from darse.core.spans import Span
 from darse.core.trace import Operation
 from darse.observing.metrics.exposition import Family, Histogram, labels_text, sample
 
-# dockerd's: those that its client library gives to who asks for none.
+# dockerd's: those that its client library uses by default.
 _BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _BUILD_BOUNDS = (0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0)
 # By the names that dockerd has for them.

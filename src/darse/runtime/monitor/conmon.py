@@ -1,6 +1,6 @@
 """conmon, the monitor of one container or one exec: it owns the stdio, writes the log and records the exit status.
 
-conmon outlives the engine, so everything it is told is in files: `attach` (a SOCK_SEQPACKET socket; each message of
+conmon outlives the engine, so all its input is in files: `attach` (a SOCK_SEQPACKET socket; each message of
 output begins with a byte naming the stream), `ctl` (a fifo that takes terminal sizes), `oom`, and the exit file,
 whose modification time is when the process ended. The messages on the pipes at launch are those of API version 1.
 
@@ -78,7 +78,7 @@ class MonitorDirectory(msgspec.Struct, frozen=True):
 
     @property
     def oom_file(self) -> Path:
-        """Present when the kernel killed the container for want of memory."""
+        """Present when the OOM killer has killed a process of the container."""
         return self.directory / "oom"
 
 
@@ -195,7 +195,7 @@ class ConmonProcess:
     def complete(self, seconds: float, *, exit_pipe: bool = False, given_up: int | None = None) -> CreateResult:
         """Return when the runtime has created the process. Blocks: call it in a thread.
 
-        With `exit_pipe`, the caller gets the pipe on which conmon tells of an exec's end, and closes it. As soon as
+        With `exit_pipe`, the caller gets the pipe on which conmon reports an exec's end, and closes it. As soon as
         there is something to read from the descriptor `given_up`, conmon is killed, and with it the runtime. Raises
         CreateFailed with what the runtime printed, and MonitorExited when conmon dies or says nothing for `seconds`.
         """

@@ -183,7 +183,7 @@ class ExecLaunch:
 
     @property
     def failed(self) -> bool:
-        """Whether the runtime has given up before it was told what to run."""
+        """Whether the runtime has given up before it knew what to run."""
         return self._monitor_process.answered
 
     def run(self, process: bytes) -> tuple[CreateResult, socket.socket | None]:

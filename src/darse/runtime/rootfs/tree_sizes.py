@@ -23,7 +23,7 @@ _threads = Executor("measure", 64, stuck_after=1.0)
 
 
 class TreeSizes:
-    """Measures trees, some at a time. Who asks for one that is being measured waits for the same answer."""
+    """Measures trees, some at a time. Callers that ask for a tree that is being measured share one answer."""
 
     def __init__(self, size: int = 4) -> None:
         self._free = asyncio.Semaphore(size)

@@ -36,7 +36,7 @@ class PlainProgress:
         self._last: dict[str, str] = {}
 
     def show(self, progress: ResourceProgress) -> None:
-        """Print a change; what is told again is not printed again."""
+        """Print a change, unless it has been printed before."""
         if self._last.get(progress.resource) != progress.text:
             self._last[progress.resource] = progress.text
             # A resource has its kind before it, a service that is pulled has not.

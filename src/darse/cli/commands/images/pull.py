@@ -29,7 +29,7 @@ _MISSING = (
 
 
 def _named(invocation: Invocation) -> Reference:
-    """The image of the command line, with its default tag, which is told of."""
+    """The image of the command line, with its default tag, which is printed."""
     options = invocation.options
     name = checked(invocation.arguments[0])
     if options.all_tags:
@@ -83,7 +83,7 @@ def push(invocation: Invocation) -> int:
 
 
 def _notes(aux: Any) -> list[str]:
-    """What the engine tells of an image whose index or content it could not push."""
+    """The engine's note about an image whose index or content it could not push."""
     if not isinstance(aux, dict):
         return []
     notes = []

@@ -1,6 +1,6 @@
 """`doctor`: what of this host keeps the engine from doing all it could, and what to do about it.
 
-The engine knows best, so it is asked; when none answers, what can be seen from here is told.
+The engine knows best, so it is asked; when none answers, the command reports what it sees by itself.
 """
 
 from __future__ import annotations

@@ -86,7 +86,7 @@ async def _serve(options: WebOptions) -> int:
         async with WebServer(options) as server:
             await server.dashboard.client.do(system.version())
             token = server.dashboard.sessions.new_token()
-            # Before it is told: who reads it may send the signal at once.
+            # Before it is printed: whoever reads it may send the signal at once.
             loop.add_signal_handler(signal.SIGHUP, _print_token, server)
             sys.stdout.write(
                 f"The dashboard is at {server.url}\n"

@@ -8,7 +8,7 @@ A successful write says nothing: it fills a buffer of this kernel. What is known
   the host has vanished, the acknowledged bytes that the other's buffer could have held, by the largest window that it
   offered, are sent again, but nothing that it has had for long.
 * unix: SIOCOUTQ is 0 exactly when the other process has read everything.
-* UDP: an ICMP error comes back when nobody listens, on the same host at once. Nothing tells of other losses.
+* UDP: an ICMP error comes back when nobody listens, on the same host at once. Other losses go unnoticed.
 
 The kernel has no event for an acknowledgement, so who wants to know looks at `delivered` from time to time.
 """

@@ -1,4 +1,4 @@
-"""What a receiver is told of the container that wrote a log."""
+"""The attributes of the container that wrote a log, for a receiver."""
 
 from __future__ import annotations
 

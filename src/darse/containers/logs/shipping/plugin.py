@@ -27,7 +27,7 @@ from darse.linux.fifos import FifoWriter, make_fifo
 from darse.plugins import PluginClient, PluginRefused
 
 KIND = "LogDriver"
-# Seconds for a plugin to open the fifo that it was told to read.
+# Seconds for a plugin to open the fifo that it has to read.
 _OPEN_SECONDS = 10.0
 
 
@@ -45,7 +45,7 @@ class _Capabilities(msgspec.Struct):
 
 
 def about(origin: Origin) -> dict[str, Any]:
-    """What a plugin is told of a container: moby's logger.Info."""
+    """What a plugin gets about a container: moby's logger.Info."""
     return {
         "Config": origin.options,
         "ContainerID": origin.id,
@@ -113,7 +113,7 @@ class PluginReceiver:
         await self._plugins.call(self._origin.driver, KIND, method, arguments, _Nothing)
 
     async def _open(self) -> FifoWriter:
-        """Open the fifo when the plugin has. Nothing tells of an open: it is looked for."""
+        """Open the fifo when the plugin has. There is no event for an open: it is polled."""
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + _OPEN_SECONDS, 0.005
         while True:

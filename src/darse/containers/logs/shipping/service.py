@@ -1,6 +1,6 @@
 """All shippers: one for each container with a remote driver, and for each log that has outlived its container.
 
-A file beside the log, `shipping.json`, says that something may be left to send; it has what receivers are told of the
+A file beside the log, `shipping.json`, says that something may be left to send; it has what receivers get about the
 container. When a container is removed before everything was sent, its directory becomes a spool of its own, which an
 engine after us goes on with. It is given up after a week, so that a mistyped address does not fill the disk for ever.
 """

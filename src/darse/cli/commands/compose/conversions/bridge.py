@@ -56,7 +56,7 @@ def convert(invocation: Invocation) -> int:
 
 
 def _transform(invocation: Invocation, image: str, source: str, output: str, templates: str) -> int:
-    """Run a transformation as the user who asks for it, so that what it writes is theirs; return its exit status."""
+    """Run a transformation as the user of the command, so that what it writes is theirs; return its exit status."""
     from darse.cli.commands.compose.containers import run_command
 
     mounts = [(source, "/in"), (output, "/out")]

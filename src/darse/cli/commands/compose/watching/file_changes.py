@@ -12,7 +12,7 @@ from darse.linux.fs.watches import Watches
 
 # Seconds after a change in which more are waited for: an editor writes, renames and removes within a few milliseconds.
 _QUIET = 0.03
-# Changes that never end are told of at least so often.
+# Changes that never end are reported at least so often.
 _LONGEST = 0.2
 
 
