@@ -11,7 +11,7 @@ import msgspec
 from darse.build.errors import BuildError
 from darse.build.executor.session import StepLimits
 from darse.build.graph.operations import NetworkMode, UlimitSetting
-from darse.build.remote_cache.places import CachePlace
+from darse.build.remote_cache.cache_options import CacheOptions
 from darse.image_spec.platforms import Platform
 from darse.images.references import Reference
 
@@ -147,9 +147,9 @@ class BuildRequest(msgspec.Struct, frozen=True, kw_only=True):
     """Of the output, as BuildKit's exporters have them: see `ExportOptions.with_attributes`."""
     annotations: tuple[str, ...] = ()
     """`[KIND[PLATFORM]:]NAME=VALUE`."""
-    cache_from: tuple[CachePlace, ...] = ()
+    cache_from: tuple[CacheOptions, ...] = ()
     """Caches of other builds."""
-    cache_to: tuple[CachePlace, ...] = ()
+    cache_to: tuple[CacheOptions, ...] = ()
     """Where this build's results go."""
     provenance: ProvenanceRequest | None = None
     """Which provenance is attested; None is none."""

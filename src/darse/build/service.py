@@ -19,14 +19,15 @@ import msgspec
 
 from darse.archive.stream import is_compressed
 from darse.build.base_images import BaseImages
+from darse.build.cache_records import CacheRecords
 from darse.build.client_agents import AgentCalls, ClientAgents
 from darse.build.client_contexts import ClientContext
 from darse.build.collection import CACHE_SHARE, LEAST_CACHE, collection_policies
-from darse.build.context.kept_trees import ContextTrees, KeptTree
-from darse.build.context.known_archives import KnownArchives
+from darse.build.context.archive_reuse import ArchiveReuse
+from darse.build.context.context_trees import ContextTrees, StoredTree
 from darse.build.context.local import DEFAULT_DOCKERFILE, MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
-from darse.build.context.transferring import Transfers
+from darse.build.context.transfer_service import Transfers
 from darse.build.conversions import KnownConversions
 from darse.build.dockerfile.convert import Converted
 from darse.build.dockerfile_source import (
@@ -42,7 +43,6 @@ from darse.build.exporter import ExportOptions, PlatformResult, export_images
 from darse.build.graph import Definition, GitSource, GraphBuilder, NetworkMode, VertexMetadata
 from darse.build.history import BuildHistory, BuildHistoryService
 from darse.build.image_layouts import ImageLayouts, LayoutsOfBuild, is_layout
-from darse.build.kept import KeptRecords
 from darse.build.options import convert_options, export_options, git_context
 from darse.build.progress import (
     BuildPlanned,
@@ -55,7 +55,7 @@ from darse.build.progress import (
     internal_vertex,
 )
 from darse.build.provenance import BuildFacts, predicate
-from darse.build.remote_cache import CacheExports, CacheImports, CachePlace, ExportedCache, results_of
+from darse.build.remote_cache import CacheExports, CacheImports, CacheOptions, ExportedCache, results_of
 from darse.build.request import BuildRequest, ContextClaim
 from darse.build.solver import (
     CacheRecord,
@@ -106,12 +106,12 @@ class BuildService:
         self._storage = storage
         self.agent_calls = AgentCalls()
         self.transfers = Transfers(ContextTrees(data_root, images.trash), self.contexts)
-        self.archives = KnownArchives(self.transfers.trees, self.contexts)
+        self.archives = ArchiveReuse(self.transfers.trees, self.contexts)
         self.layouts = ImageLayouts(images)
         self.conversions = KnownConversions()
         self.cache_exports = CacheExports(executor, registries, self.contexts.root)
         self.solver = Solver(executor.for_session(BuildSession()), storage)
-        self._kept = KeptRecords(executor, storage, self.solver, self.transfers.trees)
+        self._kept = CacheRecords(executor, storage, self.solver, self.transfers.trees)
         self._tasks: set[asyncio.Task[BuiltImage]] = set()
         self._named: dict[str, asyncio.Task[BuiltImage]] = {}
         self._data_root = data_root
@@ -260,7 +260,7 @@ class BuildService:
         return path, content
 
     @asynccontextmanager
-    async def _transferred(self, name: str, claim: ContextClaim, report: BuildReport) -> AsyncIterator[KeptTree]:
+    async def _transferred(self, name: str, claim: ContextClaim, report: BuildReport) -> AsyncIterator[StoredTree]:
         """A context that the client sends in part, held for the block."""
         async with AsyncExitStack() as stack:
             async with internal_vertex(
@@ -416,7 +416,7 @@ class BuildService:
 
     async def export_cache(
         self,
-        places: Sequence[CachePlace],
+        places: Sequence[CacheOptions],
         credentials: Mapping[str, Credentials],
         cache: ExportedCache,
         image_ids: Sequence[str],

@@ -1,4 +1,4 @@
-"""The BuildKit door: gRPC for docker's build clients. Imported for the first connection.
+"""The BuildKit server: gRPC for docker's build clients. Imported for the first connection.
 
     wire/         messages and services: BuildKit's names and numbers, generated from the .proto files beside them
     transport/    HTTP/2 connections that the API hands over: as a server, as a client, and one inside another

@@ -16,9 +16,9 @@ from darse.containers.list_filters import ContainerFilter
 from darse.containers.model import Container, Status
 from darse.containers.networking.endpoints import Endpoints
 from darse.containers.networking.links import Links
+from darse.core.cooperative import in_turns
 from darse.core.errors import EngineError, InvalidParameter, NotFound
 from darse.core.filters import Filters
-from darse.core.turns import in_turns
 from darse.images.snapshots.service import DRIVER
 from darse.runtime.oci.process import apparmor_profile
 from darse.runtime.oci.security import read_security_options

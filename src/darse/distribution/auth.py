@@ -15,7 +15,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from darse.distribution.error_response import error_of, folded
-from darse.distribution.errors import AuthenticationRequired, NotInRegistry, RequestRefused, Untrustworthy
+from darse.distribution.errors import AuthenticationRequired, InvalidContent, NotInRegistry, RequestRefused
 from darse.distribution.transport import RegistryResponse, Transport, split_url
 
 CLIENT_ID = "darse"
@@ -141,7 +141,7 @@ class Authenticator:
         parts = split_url(realm)
         credentials = self._credentials
         if credentials and parts.scheme == "http" and not self._clear_text:
-            raise Untrustworthy(f"the registry wants credentials sent in clear to {realm}: refused")
+            raise InvalidContent(f"the registry wants credentials sent in clear to {realm}: refused")
         if credentials.identity_token:
             form = {
                 "grant_type": "refresh_token",
@@ -176,10 +176,10 @@ class Authenticator:
                 raw = {key: value for key, value in folded(raw).items() if value is not None}
             answer = msgspec.convert(raw, _Token)
         except (msgspec.MsgspecError, RecursionError, ValueError) as error:
-            raise Untrustworthy(f"{realm} answers with no token: {error}") from None
+            raise InvalidContent(f"{realm} answers with no token: {error}") from None
         token = answer.token or answer.access_token
         if not token or not token.isascii() or any(character <= " " for character in token):
-            raise Untrustworthy(f"{realm} answers with no token: authorization server did not include a token")
+            raise InvalidContent(f"{realm} answers with no token: authorization server did not include a token")
         self.refresh_token = answer.refresh_token or self.refresh_token
         return token, answer.expires_in or _LIFETIME
 

@@ -11,11 +11,11 @@ import msgspec
 from darse.distribution.auth import Credentials
 from darse.distribution.errors import (
     AuthenticationRequired,
+    InvalidContent,
     NotInRegistry,
     RegistryError,
     RequestRefused,
     Unreachable,
-    Untrustworthy,
 )
 from darse.distribution.hosts import HUB, HUB_INDEX, Hosts, RegistryEndpoint, RegistrySettings
 from darse.distribution.repository import Repository, paged
@@ -173,7 +173,7 @@ def _search(session: RegistrySession, term: str, limit: int) -> list[SearchResul
         results = document["results"] or []
         return [msgspec.convert(_present(one), SearchResult) for one in results]
     except (msgspec.MsgspecError, RecursionError, ValueError, KeyError, TypeError) as error:
-        raise Untrustworthy(f"the registry's answer to the search is malformed: {error}") from None
+        raise InvalidContent(f"the registry's answer to the search is malformed: {error}") from None
 
 
 def _present(result: Any) -> Any:

@@ -6,7 +6,7 @@ import http.client
 import socket
 import ssl
 
-from darse.distribution.errors import Faulty, RegistryError, Unreachable, Untrustworthy
+from darse.distribution.errors import Faulty, InvalidContent, RegistryError, Unreachable
 
 
 def explain(error: BaseException, doing: str) -> RegistryError:
@@ -32,7 +32,7 @@ def explain(error: BaseException, doing: str) -> RegistryError:
     elif isinstance(error, OSError):
         text = f"dial tcp: {(error.strerror or str(error)).lower()}"
     else:
-        return Untrustworthy(f"{doing}: malformed HTTP response: {str(error)[:200] or type(error).__name__}")
+        return InvalidContent(f"{doing}: malformed HTTP response: {str(error)[:200] or type(error).__name__}")
     explained = Unreachable(f"{doing}: {text}")
     explained.retryable = not is_lasting
     return explained

@@ -8,7 +8,7 @@
     ├── TooManyRequests          come back later (429)                            worth another try, after `retry_after`
     ├── Faulty                   the registry failed (5xx), or broke off          worth another try
     ├── RequestRefused           any other refusal (4xx)
-    ├── Untrustworthy            the answer is not what was promised: digest, size, type, form
+    ├── InvalidContent            the answer is not what was promised: digest, size, type, form
     ├── UnsupportedContent       understood, and nothing that can be used: schema 1, an artifact, another platform
     └── Cancelled                the caller gave up
 
@@ -66,7 +66,7 @@ class RequestRefused(RegistryError):
     """The registry does not take the request."""
 
 
-class Untrustworthy(RegistryError):
+class InvalidContent(RegistryError):
     """The registry's answer is not what it claims to be."""
 
 

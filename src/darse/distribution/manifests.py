@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from darse.distribution.errors import UnsupportedContent, Untrustworthy
+from darse.distribution.errors import InvalidContent, UnsupportedContent
 from darse.image_spec.digests import digest_of, is_digest
 from darse.image_spec.manifests import Descriptor, Index, InvalidDocument, Manifest, convert, decode_json
 from darse.image_spec.media_types import INDEXES, MANIFESTS, SCHEMA_1
@@ -47,7 +47,7 @@ class Document(msgspec.Struct, frozen=True):
 def parse(document: Document) -> Manifest | Index:
     """Read a manifest or an index.
 
-    Raises UnsupportedContent for schema 1 and artifacts' own documents, Untrustworthy for what is neither or both.
+    Raises UnsupportedContent for schema 1 and artifacts' own documents, InvalidContent for what is neither or both.
     """
     raw = _decode(document)
     declared = raw.get("mediaType") or document.media_type
@@ -57,14 +57,14 @@ def parse(document: Document) -> Manifest | Index:
             "its author has to push it again with a client of this decade"
         )
     if raw.get("schemaVersion") != 2:
-        raise Untrustworthy(f"manifest {document.digest} is of no known schema: {raw.get('schemaVersion')!r:.40}")
+        raise InvalidContent(f"manifest {document.digest} is of no known schema: {raw.get('schemaVersion')!r:.40}")
     if document.media_type in (*MANIFESTS, *INDEXES) and declared != document.media_type:
-        raise Untrustworthy(
+        raise InvalidContent(
             f"manifest {document.digest} calls itself {declared!r:.100}, and came as {document.media_type!r}"
         )
     is_manifest, is_index = "config" in raw or "layers" in raw, "manifests" in raw
     if is_manifest and is_index:
-        raise Untrustworthy(f"manifest {document.digest} is a manifest and an index at once")
+        raise InvalidContent(f"manifest {document.digest} is a manifest and an index at once")
     if declared in INDEXES or (is_index and declared not in MANIFESTS):
         index = _convert(document, raw, Index)
         _check(document, index.manifests)
@@ -88,11 +88,11 @@ def _decode(document: Document) -> dict[str, Any]:
     try:
         raw = decode_json(document.content)
     except InvalidDocument as error:
-        raise Untrustworthy(f"manifest {document.digest} is no JSON document: {error}") from None
+        raise InvalidContent(f"manifest {document.digest} is no JSON document: {error}") from None
     if not isinstance(raw, dict):
-        raise Untrustworthy(f"manifest {document.digest} is no JSON object")
+        raise InvalidContent(f"manifest {document.digest} is no JSON object")
     if not isinstance(raw.get("mediaType", ""), str):
-        raise Untrustworthy(f"manifest {document.digest} has no media type")
+        raise InvalidContent(f"manifest {document.digest} has no media type")
     return raw
 
 
@@ -100,14 +100,14 @@ def _convert(document: Document, raw: dict[str, Any], type_: type[T]) -> T:
     try:
         return convert(raw, type_)
     except InvalidDocument as error:
-        raise Untrustworthy(f"manifest {document.digest} is malformed: {error}") from None
+        raise InvalidContent(f"manifest {document.digest} is malformed: {error}") from None
 
 
 def _check(document: Document, descriptors: list[Descriptor]) -> None:
     if len(descriptors) > _ENTRIES:
-        raise Untrustworthy(f"manifest {document.digest} lists more than {_ENTRIES} things")
+        raise InvalidContent(f"manifest {document.digest} lists more than {_ENTRIES} things")
     for one in descriptors:
         if not is_digest(one.digest):
-            raise Untrustworthy(f"manifest {document.digest} has an unsupported digest: {one.digest!r:.100}")
+            raise InvalidContent(f"manifest {document.digest} has an unsupported digest: {one.digest!r:.100}")
         if not 0 <= one.size < 1 << 62:
-            raise Untrustworthy(f"manifest {document.digest} gives {one.digest} an impossible size: {one.size}")
+            raise InvalidContent(f"manifest {document.digest} gives {one.digest} an impossible size: {one.size}")

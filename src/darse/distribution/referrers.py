@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from darse.distribution import manifests
-from darse.distribution.errors import NotInRegistry, RegistryError, Untrustworthy
+from darse.distribution.errors import InvalidContent, NotInRegistry, RegistryError
 from darse.distribution.manifests import MANIFEST_LIMIT, Document
 from darse.distribution.repository import Repository
 from darse.image_spec.manifests import Descriptor, Index, Manifest
@@ -51,7 +51,7 @@ def referrers(repository: Repository, digest: str, artifact_type: str = "") -> l
             return []
     index = manifests.parse(document)
     if not isinstance(index, Index):
-        raise Untrustworthy(f"the registry's list of what refers to {digest} is no index")
+        raise InvalidContent(f"the registry's list of what refers to {digest} is no index")
     # A registry need not filter, and the clients' index is never filtered.
     return [one for one in index.manifests if artifact_type in ("", one.artifact_type)]
 
@@ -60,7 +60,7 @@ def _kept_by_clients(repository: Repository, digest: str) -> Document:
     """The index of what refers to `digest`, as clients keep it. Raises NotInRegistry, and RegistryError."""
     document = repository.manifest(fallback_tag(digest))
     if not isinstance(manifests.parse(document), Index):
-        raise Untrustworthy(f"the registry's list of what refers to {digest} is no index")
+        raise InvalidContent(f"the registry's list of what refers to {digest} is no index")
     return document
 
 

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from darse.distribution.errors import NotInRegistry, RegistryError, Untrustworthy
+from darse.distribution.errors import InvalidContent, NotInRegistry, RegistryError
 from darse.distribution.manifests import ACCEPTED, MANIFEST_LIMIT, Document
 from darse.distribution.session import RegistrySession
 from darse.distribution.timeouts import Cancellation
@@ -45,19 +45,19 @@ class Repository:
             content = response.read(limit)
         document = Document.of(content, _media_type(response))
         if is_digest(reference) and document.digest != reference:
-            raise Untrustworthy(f"manifest verification failed for digest {reference}: the registry sent another")
+            raise InvalidContent(f"manifest verification failed for digest {reference}: the registry sent another")
         claimed = response.headers.get("Docker-Content-Digest", "")
         if is_digest(claimed) and claimed != document.digest:
-            raise Untrustworthy(f"the registry calls what it sent {claimed}, and it is {document.digest}")
+            raise InvalidContent(f"the registry calls what it sent {claimed}, and it is {document.digest}")
         return document
 
     def described(self, descriptor: Descriptor) -> Document:
         """Fetch the manifest that a descriptor names, and hold it to its size. Raises RegistryError."""
         if descriptor.size > MANIFEST_LIMIT:
-            raise Untrustworthy(f"manifest {descriptor.digest} is said to have {descriptor.size} bytes: too many")
+            raise InvalidContent(f"manifest {descriptor.digest} is said to have {descriptor.size} bytes: too many")
         document = self.manifest(descriptor.digest, limit=descriptor.size)
         if len(document.content) != descriptor.size:
-            raise Untrustworthy(
+            raise InvalidContent(
                 f"manifest {descriptor.digest} has {len(document.content)} bytes, and was said to have "
                 f"{descriptor.size}"
             )
@@ -86,7 +86,7 @@ class Repository:
     def small_blob(self, descriptor: Descriptor, limit: int) -> bytes:
         """Fetch a blob that is a document, verified. Raises RegistryError."""
         if descriptor.size > limit:
-            raise Untrustworthy(f"{descriptor.digest} is said to have {descriptor.size} bytes, and may have {limit}")
+            raise InvalidContent(f"{descriptor.digest} is said to have {descriptor.size} bytes, and may have {limit}")
 
         def fetch() -> bytes:
             with self.blob(descriptor.digest) as response:
@@ -94,9 +94,11 @@ class Repository:
 
         content = self.session.again(fetch)
         if len(content) != descriptor.size:
-            raise Untrustworthy(f"{descriptor.digest} has {len(content)} bytes, and was said to have {descriptor.size}")
+            raise InvalidContent(
+                f"{descriptor.digest} has {len(content)} bytes, and was said to have {descriptor.size}"
+            )
         if digest_of(content) != descriptor.digest:
-            raise Untrustworthy(f"{descriptor.digest} is not what the registry sent: verification failed")
+            raise InvalidContent(f"{descriptor.digest} is not what the registry sent: verification failed")
         return content
 
     def blob(self, digest: str, offset: int = 0) -> RegistryResponse:
@@ -138,12 +140,12 @@ class Repository:
 
 
 def begins_at(response: RegistryResponse, asked: int) -> int:
-    """Where in the blob an answer to a request from `asked` on begins. Raises Untrustworthy."""
+    """Where in the blob an answer to a request from `asked` on begins. Raises InvalidContent."""
     if response.status == 200:
         return 0
     found = _RANGE.match(response.headers.get("Content-Range", ""))
     if found is None or int(found[1]) != asked:
-        raise Untrustworthy(f"the registry was asked for bytes from {asked} on, and sent others")
+        raise InvalidContent(f"the registry was asked for bytes from {asked} on, and sent others")
     return asked
 
 
@@ -159,13 +161,13 @@ def paged(session: RegistrySession, target: str, member: str, scopes: tuple[str,
         except (msgspec.MsgspecError, RecursionError, ValueError):
             names = None
         if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise Untrustworthy(f"the registry's list of {member} is malformed")
+            raise InvalidContent(f"the registry's list of {member} is malformed")
         found += names
         following = _NEXT.search(response.headers.get("Link", ""))
         if following is None or not names:
             return found
         target = session.follow(response.url, following[1])
-    raise Untrustworthy(f"the registry's list of {member} does not end")
+    raise InvalidContent(f"the registry's list of {member} does not end")
 
 
 def _media_type(response: RegistryResponse) -> str:

@@ -12,7 +12,7 @@ from urllib.parse import urljoin, urlsplit
 
 from darse.distribution.auth import Authenticator, Credentials
 from darse.distribution.error_response import error_of
-from darse.distribution.errors import AuthenticationRequired, RegistryError, Unreachable, Untrustworthy
+from darse.distribution.errors import AuthenticationRequired, InvalidContent, RegistryError, Unreachable
 from darse.distribution.hosts import RegistryEndpoint
 from darse.distribution.timeouts import Cancellation, pause_before
 from darse.distribution.transport import Body, RegistryResponse, Transport
@@ -102,19 +102,19 @@ class RegistrySession:
         location = response.headers.get("Location", "")
         response.close()
         if count > _REDIRECTS:
-            raise Untrustworthy(f'Get "{url}": stopped after {_REDIRECTS} redirects')
+            raise InvalidContent(f'Get "{url}": stopped after {_REDIRECTS} redirects')
         if not location:
-            raise Untrustworthy(f'Get "{url}": {response.status} response missing Location header')
+            raise InvalidContent(f'Get "{url}": {response.status} response missing Location header')
         return self.follow(url, location)
 
     def follow(self, url: str, location: str) -> str:
-        """The URL that a Location header means. Raises Untrustworthy when it leaves TLS."""
+        """The URL that a Location header means. Raises InvalidContent when it leaves TLS."""
         try:
             there = urljoin(url, location)
         except ValueError:
-            raise Untrustworthy(f"the registry refers to {location!r:.200}, which is no URL") from None
+            raise InvalidContent(f"the registry refers to {location!r:.200}, which is no URL") from None
         if url.startswith("https://") and not there.startswith("https://") and not self.lenient:
-            raise Untrustworthy(f'Get "{url}": the registry leads from TLS to {there!r:.200}: refused')
+            raise InvalidContent(f'Get "{url}": the registry leads from TLS to {there!r:.200}: refused')
         return there
 
     def again(self, action: Callable[[], T]) -> T:

@@ -26,7 +26,7 @@ import msgspec
 
 from darse import __version__
 from darse.distribution.connection_errors import explain
-from darse.distribution.errors import RegistryError, Untrustworthy
+from darse.distribution.errors import InvalidContent, RegistryError
 from darse.distribution.timeouts import Cancellation, Limits
 
 USER_AGENT = f"darse/{__version__}"
@@ -176,14 +176,14 @@ class RegistryResponse:
         return piece
 
     def read(self, limit: int) -> bytes:
-        """The whole body, within the time for a document. Raises Untrustworthy when it is larger than `limit` bytes."""
+        """The whole body, within the time for a document. Raises InvalidContent when it exceeds `limit` bytes."""
         self._line.connection.within(self._transport.limits.document)
         pieces, size = [], 0
         while piece := self._read_some():
             size += len(piece)
             if size > limit:
                 self._end(keep=False)
-                raise Untrustworthy(f"{self.url} answers with more than {limit} bytes")
+                raise InvalidContent(f"{self.url} answers with more than {limit} bytes")
             pieces.append(piece)
         self.close()
         return b"".join(pieces)
@@ -351,7 +351,7 @@ def _proxy_authorization(proxy: SplitResult) -> dict[str, str]:
 
 
 def split_url(url: str) -> SplitResult:
-    """Take a URL apart. Raises Untrustworthy for what is no http or https URL, or has credentials in it."""
+    """Take a URL apart. Raises InvalidContent for what is no http or https URL, or has credentials in it."""
     try:
         parts = urlsplit(url)
         sound = parts.scheme in ("http", "https") and parts.hostname and "@" not in parts.netloc
@@ -360,7 +360,7 @@ def split_url(url: str) -> SplitResult:
     except ValueError:
         sound = False
     if not sound or any(character <= " " for character in url):
-        raise Untrustworthy(f"the registry refers to {url!r:.200}, which is no URL of http or https")
+        raise InvalidContent(f"the registry refers to {url!r:.200}, which is no URL of http or https")
     return parts
 
 

@@ -6,7 +6,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from urllib.parse import quote, urlencode
 
-from darse.distribution.errors import RegistryError, Untrustworthy
+from darse.distribution.errors import InvalidContent, RegistryError
 from darse.distribution.manifests import Document
 from darse.distribution.referrers import fallback_tag, subject_of, with_referrer
 from darse.distribution.repository import Repository
@@ -85,7 +85,7 @@ class Uploads:
         ) as response:
             location = response.headers.get("Location", "")
         if not location:
-            raise Untrustworthy("the registry takes an upload, and does not say where")
+            raise InvalidContent("the registry takes an upload, and does not say where")
         return self._session.follow(response.url, location)
 
     def _finish(self, location: str, digest: str, content: bytes = b"") -> None:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from darse.build.history import BuildHistoryService
     from darse.build.service import BuildService
     from darse.build.solver import CacheRecord
-    from darse.buildkit.door import Door
+    from darse.buildkit.server import BuildKitServer
 
 
 class Builds:
@@ -29,7 +29,7 @@ class Builds:
         self._containers = containers
         self._registries = registries
         self._made: BuildService | None = None
-        self._door: Door | None = None
+        self._server: BuildKitServer | None = None
 
     def open(self) -> None:
         """Make the directory that processes of builds see, and remove what builds of a killed engine left."""
@@ -40,18 +40,18 @@ class Builds:
 
     async def close(self) -> None:
         """Wait for what is under way."""
-        if self._door is not None:
-            await self._door.close()
+        if self._server is not None:
+            await self._server.close()
         if self._made is not None:
             await self._made.close()
 
-    async def door(self) -> Door:
+    async def server(self) -> BuildKitServer:
         """Where clients of BuildKit come in; loaded for the first of them."""
         service = await self.load()
-        make = await executors.storage.run(_door)
-        if self._door is None:
-            self._door = make(service, self._dependencies)
-        return self._door
+        make = await executors.storage.run(_server)
+        if self._server is None:
+            self._server = make(service, self._dependencies)
+        return self._server
 
     @property
     def service(self) -> BuildService:
@@ -130,12 +130,12 @@ def _loaded() -> Callable[[Dependencies, ContainerService, RegistryService], Bui
     return make
 
 
-def _door() -> Callable[[BuildService, Dependencies], Door]:
-    """Import gRPC and what is served on it; return what makes the door."""
-    from darse.buildkit.door import Door  # noqa: PLC0415
+def _server() -> Callable[[BuildService, Dependencies], BuildKitServer]:
+    """Import gRPC and what is served on it; return what makes the server."""
+    from darse.buildkit.server import BuildKitServer  # noqa: PLC0415
 
     _keep_from_collector()
-    return Door
+    return BuildKitServer
 
 
 def _keep_from_collector() -> None:

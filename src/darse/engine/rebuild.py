@@ -30,7 +30,7 @@ from darse.core.documents import NewerDocument
 from darse.core.events import EVENT_DOCUMENTS
 from darse.core.state import State
 from darse.engine.engine import DATABASE, SCHEMAS
-from darse.engine.rebuild_images import ImagesAgain, written_by_newer
+from darse.engine.rebuild_images import ImagesRebuild, written_by_newer
 from darse.images.layers.store import TAR_SPLIT_FILE
 from darse.images.snapshots.mounted_images import CHAIN_DOCUMENTS
 from darse.linux.fs.files import open_regular, publish, read_regular, sync_directory
@@ -150,7 +150,7 @@ class _Rebuild:
         notes = self._state.rows("SELECT kind, key FROM unfinished") if self._is_truth else []
         with self._state.transaction() as self._connection:
             self._layers()
-            images = ImagesAgain(self._root, self._connection, self._cannot, is_truth=self._is_truth)
+            images = ImagesRebuild(self._root, self._connection, self._cannot, is_truth=self._is_truth)
             images.run()
             self._networks()
             self._volumes()

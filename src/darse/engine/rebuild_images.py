@@ -33,7 +33,7 @@ def written_by_newer(key: str, error: NewerDocument) -> SystemFault:
     return SystemFault(f"record {key} of the database {error}; nothing was changed: {UPGRADE}")
 
 
-class ImagesAgain:
+class ImagesRebuild:
     """Brings the tables of images up to what lies in the data root."""
 
     def __init__(

@@ -12,9 +12,9 @@ import msgspec
 
 from darse.core import executors
 from darse.core.config import EngineConfig
+from darse.core.cooperative import at_once, in_turns
 from darse.core.errors import Conflict
 from darse.core.tasks import begin_lasting
-from darse.core.turns import at_once, in_turns
 from darse.linux.net.conntrack import Conntrack, Flow
 from darse.linux.net.nft import NftError
 from darse.networks import options

@@ -47,7 +47,7 @@ from darse.networks.publishing import Publishing
 from darse.networks.sandboxes import PREPARED_INTERFACE, Sandbox, Sandboxes
 from darse.networks.store import NetworkStore
 from darse.networks.views import LIST_FILTERS, PRUNE_FILTERS
-from darse.networks.watcher import Healer
+from darse.networks.watcher import NetworkRepair
 from darse.plugins import PluginClient
 from darse.wire.networks import (
     EndpointSettings,
@@ -134,7 +134,7 @@ class NetworkService:
         self._changes = NetworkChanges(
             state, events, self.store, self._registry, self._bridges, self._host, self._reaper, self._locks
         )
-        self.healer = Healer(
+        self.healer = NetworkRepair(
             self.store,
             self._bridges,
             self._sandboxes,

@@ -35,7 +35,7 @@ _LET_CONTAINERS_END = 0.2
 _TABLE = "the firewall's table"
 
 
-class Healer:
+class NetworkRepair:
     """Listens, and repairs."""
 
     def __init__(

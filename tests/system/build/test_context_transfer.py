@@ -15,12 +15,11 @@ from typing import TypeAlias
 import pytest
 
 from darse.build import context_list
-from darse.build.context import content_digest
-from darse.build.context import kept_trees as kept_trees_module
-from darse.build.context.kept_trees import ContextTrees
+from darse.build.context import content_digest, context_trees
+from darse.build.context.context_trees import ContextTrees
 from darse.build.context.reception import ContextStore
 from darse.build.context.transfer import FilePiece, PieceKind
-from darse.build.context.transferring import IN_PLACE_BYTES, Transfers
+from darse.build.context.transfer_service import IN_PLACE_BYTES, Transfers
 from darse.build.context_list import encode
 from darse.build.graph import LocalSource
 from darse.cli.building.context_tree import ContextTree
@@ -348,14 +347,14 @@ async def test_trees_of_an_earlier_boot_are_gone(
     async with transfers_of(tmp_path).received(KEY, Directory(context)):
         pass
     (tmp_path / "boot").write_text("another\n")
-    monkeypatch.setattr(kept_trees_module, "_BOOT", tmp_path / "boot")
+    monkeypatch.setattr(context_trees, "_BOOT", tmp_path / "boot")
     assert transfers_of(tmp_path).trees.all() == []
 
 
 async def test_few_trees_are_kept_and_all_can_be_removed(
     transfers: Transfers, context: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(kept_trees_module, "MOST_TREES", 3)
+    monkeypatch.setattr(context_trees, "MOST_TREES", 3)
     keys = [f"{number:064x}" for number in range(5)]
     async with transfers.received(keys[0], Directory(context)) as held:
         for key in keys[1:]:

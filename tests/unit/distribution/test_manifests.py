@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from darse.distribution import manifests
-from darse.distribution.errors import RegistryError, UnsupportedContent, Untrustworthy
+from darse.distribution.errors import InvalidContent, RegistryError, UnsupportedContent
 from darse.distribution.manifests import Document
 from darse.image_spec.digests import digest_of
 from darse.image_spec.manifests import Index, Manifest
@@ -54,19 +54,19 @@ def test_the_type_may_be_in_the_header_only() -> None:
 @pytest.mark.parametrize(
     ("content", "media_type", "error", "text"),
     [
-        ({**MANIFEST, "manifests": []}, OCI_MANIFEST, Untrustworthy, "at once"),
-        (MANIFEST, DOCKER_MANIFEST, Untrustworthy, "calls itself"),
-        (INDEX, OCI_MANIFEST, Untrustworthy, "calls itself"),
-        (b"<html>", OCI_MANIFEST, Untrustworthy, "no JSON"),
-        (b"[" * 100_000, OCI_MANIFEST, Untrustworthy, "no JSON"),
-        ([MANIFEST], OCI_MANIFEST, Untrustworthy, "no JSON object"),
-        ({**MANIFEST, "mediaType": 7}, OCI_MANIFEST, Untrustworthy, "no media type"),
-        ({**MANIFEST, "schemaVersion": 3}, OCI_MANIFEST, Untrustworthy, "no known schema"),
-        ({**MANIFEST, "layers": "many"}, OCI_MANIFEST, Untrustworthy, "malformed"),
-        ({**MANIFEST, "layers": [{**LAYER, "size": -1}]}, OCI_MANIFEST, Untrustworthy, "impossible size"),
-        ({**MANIFEST, "layers": [{**LAYER, "size": 1 << 62}]}, OCI_MANIFEST, Untrustworthy, "impossible size"),
-        ({**MANIFEST, "layers": [{**LAYER, "digest": "sha256:../../etc"}]}, OCI_MANIFEST, Untrustworthy, "digest"),
-        ({**MANIFEST, "layers": [LAYER] * 2001}, OCI_MANIFEST, Untrustworthy, "more than"),
+        ({**MANIFEST, "manifests": []}, OCI_MANIFEST, InvalidContent, "at once"),
+        (MANIFEST, DOCKER_MANIFEST, InvalidContent, "calls itself"),
+        (INDEX, OCI_MANIFEST, InvalidContent, "calls itself"),
+        (b"<html>", OCI_MANIFEST, InvalidContent, "no JSON"),
+        (b"[" * 100_000, OCI_MANIFEST, InvalidContent, "no JSON"),
+        ([MANIFEST], OCI_MANIFEST, InvalidContent, "no JSON object"),
+        ({**MANIFEST, "mediaType": 7}, OCI_MANIFEST, InvalidContent, "no media type"),
+        ({**MANIFEST, "schemaVersion": 3}, OCI_MANIFEST, InvalidContent, "no known schema"),
+        ({**MANIFEST, "layers": "many"}, OCI_MANIFEST, InvalidContent, "malformed"),
+        ({**MANIFEST, "layers": [{**LAYER, "size": -1}]}, OCI_MANIFEST, InvalidContent, "impossible size"),
+        ({**MANIFEST, "layers": [{**LAYER, "size": 1 << 62}]}, OCI_MANIFEST, InvalidContent, "impossible size"),
+        ({**MANIFEST, "layers": [{**LAYER, "digest": "sha256:../../etc"}]}, OCI_MANIFEST, InvalidContent, "digest"),
+        ({**MANIFEST, "layers": [LAYER] * 2001}, OCI_MANIFEST, InvalidContent, "more than"),
         ({"schemaVersion": 1, "name": "old", "fsLayers": []}, "", UnsupportedContent, "schema 1"),
         ({"schemaVersion": 2, "mediaType": "text/x"}, "text/x", UnsupportedContent, "no image"),
     ],

@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from darse.core.cooperative import at_once
 from darse.core.errors import InvalidParameter, SystemFault
-from darse.core.turns import at_once
 from darse.linux.net import socket_owners
 from darse.networks.model import PublishedPort
 from darse.networks.ports import PortAllocator, check_ports, split_key

@@ -16,7 +16,7 @@ from darse.build.errors import BuildError
 from darse.build.executor import StepLimits
 from darse.build.graph import NetworkMode
 from darse.build.graph.operations import UlimitSetting
-from darse.build.remote_cache import CachePlace, parse_place
+from darse.build.remote_cache import CacheOptions, parse_cache_options
 from darse.build.request import BuildRequest, ProvenanceRequest, SbomRequest
 from darse.core.errors import InvalidParameter, NotImplementedHere
 from darse.image_spec.platforms import Platform
@@ -123,10 +123,10 @@ def _attributes(request: BaseRequest) -> dict[str, str]:
     return given[0].Attrs if given else {}
 
 
-def _places(request: BaseRequest, name: str) -> tuple[CachePlace, ...]:
+def _places(request: BaseRequest, name: str) -> tuple[CacheOptions, ...]:
     """Docker's clients send an array of images in `cachefrom`."""
     try:
-        return tuple(map(parse_place, _json(request, name, list[str], name) or []))
+        return tuple(map(parse_cache_options, _json(request, name, list[str], name) or []))
     except BuildError as error:
         raise InvalidParameter(str(error)) from None
 

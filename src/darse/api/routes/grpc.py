@@ -15,7 +15,7 @@ from darse.api.server import Hijacked, ServerConnection, connection_of
 from darse.core.errors import InvalidParameter
 
 if TYPE_CHECKING:
-    from darse.buildkit.door import DoorConnection
+    from darse.buildkit.server import BuildKitConnection
     from darse.engine.engine import Engine
 
 ROUTES = Routes()
@@ -27,8 +27,8 @@ _log = logging.getLogger("darse.api")
 @ROUTES.add("POST", "/grpc")
 async def grpc(call: Call) -> web.StreamResponse:
     """Go on as gRPC: the client asks."""
-    door = await call.engine.builds.door()
-    return await _upgraded(call.request, door.serve)
+    server = await call.engine.builds.server()
+    return await _upgraded(call.request, server.serve)
 
 
 @ROUTES.add("POST", "/session")
@@ -38,8 +38,8 @@ async def session(call: Call) -> web.StreamResponse:
     identifier = headers.get(f"{_SESSION}Uuid", "")
     if not identifier:
         raise InvalidParameter("a session needs an ID: X-Docker-Expose-Session-Uuid")
-    door = await call.engine.builds.door()
-    opened = door.session(
+    server = await call.engine.builds.server()
+    opened = server.session(
         identifier,
         name=headers.get(f"{_SESSION}Name", ""),
         shared_key=headers.get(f"{_SESSION}Sharedkey", ""),
@@ -51,14 +51,14 @@ async def session(call: Call) -> web.StreamResponse:
 async def serve(engine: Engine, connection: ServerConnection) -> None:
     """Serve gRPC on a connection that is HTTP/2 from its beginning."""
     try:
-        door = await engine.builds.door()
-        await _carried(connection, door.serve)
+        server = await engine.builds.server()
+        await _carried(connection, server.serve)
     except Exception:
         _log.exception("a gRPC connection failed")
         connection.force_close()
 
 
-async def _upgraded(request: web.BaseRequest, make: Callable[[], DoorConnection]) -> web.StreamResponse:
+async def _upgraded(request: web.BaseRequest, make: Callable[[], BuildKitConnection]) -> web.StreamResponse:
     if request.headers.get("Upgrade", "").lower() != "h2c":
         raise InvalidParameter(f"{request.path} is for gRPC: the request must say `Upgrade: h2c`")
     connection = connection_of(request)
@@ -72,7 +72,7 @@ async def _upgraded(request: web.BaseRequest, make: Callable[[], DoorConnection]
     return response
 
 
-async def _carried(connection: ServerConnection, make: Callable[[], DoorConnection]) -> None:
+async def _carried(connection: ServerConnection, make: Callable[[], BuildKitConnection]) -> None:
     """Serve until the client has gone; it goes with whoever cancels this."""
     transport = connection.transport
     if transport is None:

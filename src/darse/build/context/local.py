@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 from darse.build.context.content_digest import NONE_KNOWN, KnownContents, content_digest
-from darse.build.context.kept_trees import KeptTree
+from darse.build.context.context_trees import StoredTree
 from darse.build.context.reception import ContextStore
 from darse.build.errors import BuildError
 from darse.build.graph.selectors import Selector
@@ -33,7 +33,7 @@ class ReceivedContexts:
         self._store = store
         self._root = root
         self._directories: dict[str, Path] = {}
-        self._trees: dict[str, KeptTree] = {}
+        self._trees: dict[str, StoredTree] = {}
         self._made = 0
 
     def new_directory(self) -> Path:
@@ -51,7 +51,7 @@ class ReceivedContexts:
         """Let a directory be that of a name."""
         self._directories[name] = path
 
-    def add_tree(self, name: str, tree: KeptTree) -> None:
+    def add_tree(self, name: str, tree: StoredTree) -> None:
         """Let a tree that is held for as long as the build runs be the directory of a name."""
         self._trees[name] = tree
         self._directories[name] = tree.directory

@@ -10,7 +10,7 @@ import os
 import posixpath
 import stat
 
-from darse.build.files.places import inside, status_of
+from darse.build.files.rooted_paths import inside, status_of
 from darse.build.graph.operations import CopyAction, FileChange
 from darse.build.graph.selectors import has_wildcard
 from darse.linux.fs.linked_tree import link_tree

@@ -12,7 +12,7 @@ from darse.archive.extract import Parents, Unpacker, entries
 from darse.build.context.wildcards import PathNotFound, matching_paths
 from darse.build.errors import BuildError
 from darse.build.files.copy import copy_path, sources_of
-from darse.build.files.places import Ids, Made, ensure_directory, inside, parent_of, resolved, status_of
+from darse.build.files.rooted_paths import Ids, Made, ensure_directory, inside, parent_of, resolved, status_of
 from darse.build.graph.operations import (
     EMPTY,
     CopyAction,

@@ -17,7 +17,7 @@ import msgspec
 from darse.build.context.wildcards import PathNotFound, matching_paths
 from darse.build.errors import BuildError
 from darse.build.files.modes import symbolic_mode
-from darse.build.files.places import (
+from darse.build.files.rooted_paths import (
     Ids,
     Made,
     directory_at,

@@ -6,8 +6,8 @@ importing   results that other builds have left
 exporting   results that other builds may use
 """
 
+from darse.build.remote_cache.cache_options import CacheOptions, parse_cache_options
 from darse.build.remote_cache.exporting import CacheExports, ExportedCache, results_of
 from darse.build.remote_cache.importing import CacheImports
-from darse.build.remote_cache.places import CachePlace, parse_place
 
-__all__ = ["CacheExports", "CacheImports", "CachePlace", "ExportedCache", "parse_place", "results_of"]
+__all__ = ["CacheExports", "CacheImports", "CacheOptions", "ExportedCache", "parse_cache_options", "results_of"]

@@ -17,8 +17,8 @@ from darse.archive.headers import END, entry_headers, member
 from darse.archive.tar import BLOCK, REGULAR
 from darse.build.exporter.layers import LayerExport
 from darse.build.exporter.options import ExportOptions
+from darse.build.remote_cache.cache_options import CacheOptions
 from darse.build.remote_cache.formats import CONFIG_TYPE, CacheDocument, CacheLayer, write_config, write_inline
-from darse.build.remote_cache.places import CachePlace
 from darse.build.solver import Solution
 from darse.core import executors
 from darse.core.errors import NotFound
@@ -97,7 +97,7 @@ class CacheExports:
         self._waiting: dict[str, Path] = {}
 
     async def to_registry(
-        self, cache: ExportedCache, place: CachePlace, credentials: Mapping[str, Credentials]
+        self, cache: ExportedCache, place: CacheOptions, credentials: Mapping[str, Credentials]
     ) -> None:
         """Push a cache. Call it with a lease on its layers. Raises EngineError."""
         reference = place.reference

@@ -19,6 +19,7 @@ import msgspec
 from darse.archive.pipe_source import PipeSource
 from darse.build.errors import BuildError
 from darse.build.progress import BuildReport, internal_vertex
+from darse.build.remote_cache.cache_options import CacheOptions
 from darse.build.remote_cache.formats import (
     CONFIG_TYPE,
     DOCUMENT_LIMIT,
@@ -27,7 +28,6 @@ from darse.build.remote_cache.formats import (
     read_config,
     read_inline,
 )
-from darse.build.remote_cache.places import CachePlace
 from darse.build.solver.operation_executor import Snapshot
 from darse.core.errors import EngineError
 from darse.core.locks import KeyedLocks
@@ -84,7 +84,7 @@ class CacheImports:
 
     async def add(
         self,
-        place: CachePlace,
+        place: CacheOptions,
         credentials: Mapping[str, Credentials],
         directory: Path | None = None,
         blobs: ClientBlobs | None = None,
@@ -103,7 +103,7 @@ class CacheImports:
 
     async def _read(
         self,
-        place: CachePlace,
+        place: CacheOptions,
         credentials: Mapping[str, Credentials],
         directory: Path | None,
         blobs: ClientBlobs | None,

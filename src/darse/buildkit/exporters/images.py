@@ -12,7 +12,7 @@ from darse.build.errors import BuildError
 from darse.build.exporter import Exported, ExportOptions, PlatformResult, export_images
 from darse.build.progress import BuildReport, VertexNote, internal_vertex
 from darse.build.service import BuildService
-from darse.buildkit.sessions.confidences import Confidences
+from darse.buildkit.sessions.secrets import SessionSecrets
 from darse.core.errors import EngineError
 from darse.image_spec.manifests import Descriptor
 from darse.images import references
@@ -39,7 +39,7 @@ def export_options(attributes: Mapping[str, str], epoch: int | None) -> ExportOp
 
 async def export_to_store(
     service: BuildService,
-    confidences: Confidences,
+    secrets: SessionSecrets,
     attributes: Mapping[str, str],
     results: Sequence[PlatformResult],
     epoch: int | None,
@@ -47,7 +47,7 @@ async def export_to_store(
 ) -> dict[str, str]:
     """Make an image, name it, push it; return the exporter's response. Raises BuildError."""
     if is_set(attributes, "push-by-digest"):
-        return await _push_unnamed(service, confidences, attributes, results, epoch, report)
+        return await _push_unnamed(service, secrets, attributes, results, epoch, report)
     options = export_options(attributes, epoch)
     async with internal_vertex(report, "exporting to image") as vertex:
         try:
@@ -59,7 +59,7 @@ async def export_to_store(
             report(VertexNote(vertex, f"naming to {references.parse_tag(name)}"))
     if is_set(attributes, "push"):
         for name in options.names:
-            exported = msgspec.structs.replace(exported, target=await _push(service, confidences, name, report))
+            exported = msgspec.structs.replace(exported, target=await _push(service, secrets, name, report))
         return response(exported, options.names)
     found = response(exported, options.names)
     if len(exported.image_ids) == 1:
@@ -68,10 +68,10 @@ async def export_to_store(
     return found
 
 
-async def _push(service: BuildService, confidences: Confidences, name: str, report: BuildReport) -> Descriptor:
+async def _push(service: BuildService, secrets: SessionSecrets, name: str, report: BuildReport) -> Descriptor:
     """Push a name; return what it refers to there: layers that are compressed on the way make another manifest."""
     reference = references.parse_tag(name)
-    credentials = await confidences.log_in(reference.domain)
+    credentials = await secrets.log_in(reference.domain)
     async with internal_vertex(report, f"pushing {reference}"):
         try:
             (pushed,) = await service.registries.pusher.push_image(reference, credentials=credentials)
@@ -82,7 +82,7 @@ async def _push(service: BuildService, confidences: Confidences, name: str, repo
 
 async def _push_unnamed(
     service: BuildService,
-    confidences: Confidences,
+    secrets: SessionSecrets,
     attributes: Mapping[str, str],
     results: Sequence[PlatformResult],
     epoch: int | None,
@@ -96,7 +96,7 @@ async def _push_unnamed(
         raise BuildError("can't push tagged ref by digest: name the repository alone, without a tag")
     async with exported_for_now(service, {**attributes, "name": ""}, results, epoch, report) as exported:
         for one in repositories:
-            credentials = await confidences.log_in(one.domain)
+            credentials = await secrets.log_in(one.domain)
             async with internal_vertex(report, f"pushing {one} by digest"):
                 digest = exported.target.digest
                 pushed = await service.registries.pusher.push_by_digest(one, digest, credentials=credentials)

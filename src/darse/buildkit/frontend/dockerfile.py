@@ -31,10 +31,10 @@ from darse.build.request import BuildRequest
 from darse.build.service import BuildService
 from darse.build.solver import OperationExecutor
 from darse.buildkit.frontend.options import INPUT_METADATA, build_request, contexts_for, is_built_in, is_multi_platform
-from darse.buildkit.frontend.questions import answer
-from darse.buildkit.sessions.confidences import Confidences
+from darse.buildkit.frontend.subrequests import answer
 from darse.buildkit.sessions.contexts import SessionContexts
 from darse.buildkit.sessions.layouts import SessionLayouts
+from darse.buildkit.sessions.secrets import SessionSecrets
 from darse.core import executors
 from darse.image_spec import platforms, references
 from darse.image_spec.references import InvalidReference
@@ -53,7 +53,7 @@ class FrontendBuild(Protocol):
     session_id: str
     contexts: SessionContexts
     layouts: SessionLayouts
-    confidences: Confidences
+    session_secrets: SessionSecrets
     executor: OperationExecutor
     lease: Lease
     report: BuildReport
@@ -82,9 +82,9 @@ class ConvertedRequest(msgspec.Struct, frozen=True):
 class _Resolver:
     """Base images, with the credentials of the client."""
 
-    def __init__(self, bases: BaseImages, confidences: Confidences, layouts: SessionLayouts) -> None:
+    def __init__(self, bases: BaseImages, secrets: SessionSecrets, layouts: SessionLayouts) -> None:
         self._bases = bases
-        self._confidences = confidences
+        self._secrets = secrets
         self._layouts = layouts
 
     async def resolve(self, reference: str, platform: str) -> ResolvedImage:
@@ -92,17 +92,17 @@ class _Resolver:
         if is_layout(reference):
             await self._layouts.have(reference, platform)
         else:
-            await log_in_for(self._confidences, reference)
+            await log_in_for(self._secrets, reference)
         return await self._bases.resolve(reference, platform)
 
 
-async def log_in_for(confidences: Confidences, reference: str) -> None:
+async def log_in_for(secrets: SessionSecrets, reference: str) -> None:
     """Ask the client for the credentials of an image's registry."""
     try:
         domain = references.parse(reference).domain
     except InvalidReference:
         return
-    await confidences.log_in(domain)
+    await secrets.log_in(domain)
 
 
 async def run_frontend(
@@ -129,9 +129,9 @@ async def run_frontend(
         parts.lease,
         parts.report,
         pull=request.pull,
-        credentials=parts.confidences.credentials,
+        credentials=parts.session_secrets.credentials,
     )
-    resolver = _Resolver(images, parts.confidences, parts.layouts)
+    resolver = _Resolver(images, parts.session_secrets, parts.layouts)
     try:
         if request.call:
             facts = await facts_of(request.call, converting[0], dockerfile.source, resolver)
@@ -209,7 +209,7 @@ def _beside(parts: FrontendBuild, path: str, options: Mapping[str, str]) -> Loca
 
 def _remote(parts: FrontendBuild, url: str) -> AsyncIterator[bytes]:
     if urlsplit(url).hostname == _UPLOAD_HOST:
-        return parts.confidences.upload(urlsplit(url).path)
+        return parts.session_secrets.upload(urlsplit(url).path)
     return parts.service.registries.download_url(url)
 
 

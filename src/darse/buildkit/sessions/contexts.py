@@ -1,9 +1,9 @@
 """The local sources of a build, received from its client when they are needed.
 
-A client with a shared key sends in part what it has sent before (`darse.buildkit.sessions.parts`); all others send
-their directories whole (`darse.buildkit.sessions.archived`), unless these are large and have not changed at all
-(`darse.buildkit.sessions.same_lists`). Of the same archive as before the tree is used again. What a front end reads
-itself comes into memory (`darse.buildkit.sessions.documents`).
+A client with a shared key sends what has changed (`darse.buildkit.sessions.incremental`). All others send their
+directories whole (`darse.buildkit.sessions.directory_archive`), unless these are large and have not changed at all
+(`darse.buildkit.sessions.unchanged_directories`). The tree of the same archive as before is used again. What a front
+end reads itself comes into memory (`darse.buildkit.sessions.documents`).
 """
 
 from __future__ import annotations
@@ -16,20 +16,20 @@ from typing import Any
 
 import msgspec
 
+from darse.build.context.archive_reuse import ArchiveReuse
 from darse.build.context.content_digest import KnownContents
-from darse.build.context.kept_trees import SentAs
-from darse.build.context.known_archives import KnownArchives
+from darse.build.context.context_trees import SentAs
 from darse.build.context.local import ReceivedContexts
-from darse.build.context.transferring import Transfers
+from darse.build.context.transfer_service import Transfers
 from darse.build.graph import LocalSource
 from darse.build.ignore import clean
-from darse.buildkit.sessions.archived import MOST_ENTRIES, archived, listed
+from darse.buildkit.sessions.directory_archive import MOST_ENTRIES, archived, listed
 from darse.buildkit.sessions.documents import NotInMemory, received_documents
+from darse.buildkit.sessions.incremental import IncrementalDirectory, NotIncremental, tree_keys
 from darse.buildkit.sessions.lists import SentList, list_runs
 from darse.buildkit.sessions.packets import DirectoryPatterns, opened_directory
-from darse.buildkit.sessions.parts import NotInPart, PartialDirectory, tree_keys
 from darse.buildkit.sessions.pool import ClientSession, SessionPool
-from darse.buildkit.sessions.same_lists import LEAST_ENTRIES, NotTheSame, received_whole
+from darse.buildkit.sessions.unchanged_directories import LEAST_ENTRIES, DirectoryChanged, received_whole
 from darse.core import executors
 
 _METHOD = "/moby.filesync.v1.FileSync/DiffCopy"
@@ -50,7 +50,7 @@ class SessionContexts:
         session: ClientSession,
         received: ReceivedContexts,
         transfers: Transfers,
-        archives: KnownArchives,
+        archives: ArchiveReuse,
         sessions: SessionPool,
     ) -> None:
         """sessions: those that the sources of a graph may name."""
@@ -144,17 +144,17 @@ class SessionContexts:
         if session.shared_key and operation.differ != "none":
             try:
                 await self._receive_part(session, name, operation, patterns)
-            except NotInPart:
+            except NotIncremental:
                 pass
             else:
                 return
         try:
             await self._receive_all(session, name, operation, anew=False)
-        except NotTheSame:
+        except DirectoryChanged:
             await self._receive_all(session, name, operation, anew=True)
 
     async def _receive_all(self, session: ClientSession, name: str, operation: LocalSource, *, anew: bool) -> None:
-        """Receive all, or find it among what is kept, unless anew. Raises BuildError, and NotTheSame."""
+        """Receive all, or find it among what is kept, unless anew. Raises BuildError, and DirectoryChanged."""
         async with opened_directory(session, _patterns(operation)) as stream:
             entries = await listed(stream)
             if session.user is not None and operation.differ != "none" and len(entries) >= LEAST_ENTRIES:
@@ -162,7 +162,7 @@ class SessionContexts:
                 whole = received_whole(stream, entries, key, self._trees, anew=anew)
                 try:
                     tree = await self._held.enter_async_context(whole)
-                except NotInPart:
+                except NotIncremental:
                     pass
                 else:
                     self.received.add_tree(name, tree)
@@ -177,7 +177,7 @@ class SessionContexts:
     async def _receive_part(
         self, session: ClientSession, name: str, operation: LocalSource, patterns: DirectoryPatterns
     ) -> None:
-        """Receive what was not sent before. Raises BuildError, and NotInPart."""
+        """Receive what was not sent before. Raises BuildError, and NotIncremental."""
         key, directory = tree_keys(session.shared_key, operation)
         async with opened_directory(session, patterns) as stream:
             listed = SentList()
@@ -186,7 +186,7 @@ class SessionContexts:
             kept = self._trees.trees.find(key)
             is_known = kept is not None and sent_as is not None and kept.sent_as == sent_as
             known = kept.about.digest if kept is not None and is_known else ""
-            source = PartialDirectory(stream, listed)
+            source = IncrementalDirectory(stream, listed)
             tree = await self._held.enter_async_context(self._trees.received(key, source, known, like=directory))
             tree.sent_as = sent_as
         self.received.add_tree(name, tree)

@@ -1,12 +1,12 @@
 """A few small files of a client, in memory: its Dockerfile, its `.dockerignore`.
 
-What comes is checked as that of an archive is (`darse.buildkit.sessions.archived`); no path of it is opened anywhere,
-so it needs no confined process.
+What comes is checked as that of an archive is (`darse.buildkit.sessions.directory_archive`); no path of it is opened
+anywhere, so it needs no confined process.
 """
 
 from __future__ import annotations
 
-from darse.buildkit.sessions.archived import EntryCheck, FileTransfer
+from darse.buildkit.sessions.directory_archive import EntryCheck, FileTransfer
 from darse.buildkit.sessions.lists import listed_entries
 from darse.buildkit.sessions.packets import DirectoryPatterns, has_content, opened_directory
 from darse.buildkit.sessions.pool import ClientSession

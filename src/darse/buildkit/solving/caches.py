@@ -9,7 +9,7 @@ import msgspec
 
 from darse.build.errors import BuildError
 from darse.build.progress import internal_vertex
-from darse.build.remote_cache import CachePlace, ExportedCache, parse_place
+from darse.build.remote_cache import CacheOptions, ExportedCache, parse_cache_options
 from darse.buildkit.sessions.content import ClientContentStore
 from darse.buildkit.solving.client_build import ClientBuild
 from darse.core import executors
@@ -17,13 +17,13 @@ from darse.core import executors
 _PASSED_ON = ("ref", "mode", "ignore-error")
 
 
-def place_of(entry: Any) -> CachePlace:
+def place_of(entry: Any) -> CacheOptions:
     """One of them, of a `CacheOptionsEntry`. Raises BuildError for kinds that this engine has not."""
     attributes = dict(entry.Attrs)
     known = [f"{key}={value}" for key, value in attributes.items() if key in _PASSED_ON]
     if entry.Type != "local":
-        return parse_place(",".join([f"type={entry.Type}", *known]))
-    place = parse_place(",".join(["type=local", *(one for one in known if not one.startswith("ref="))]))
+        return parse_cache_options(",".join([f"type={entry.Type}", *known]))
+    place = parse_cache_options(",".join(["type=local", *(one for one in known if not one.startswith("ref="))]))
     directory = attributes.get("src") or attributes.get("dest", "")
     return msgspec.structs.replace(place, context=directory, digest=attributes.get("digest", ""))
 
@@ -33,8 +33,9 @@ async def export_caches(build: ClientBuild, cache: ExportedCache, image_ids: lis
     service = build.service
     for place in build.places_to:
         if place.reference is not None:
-            await build.confidences.log_in(place.reference.domain)
-    tokens = await service.export_cache(build.places_to, build.confidences.credentials, cache, image_ids, build.report)
+            await build.session_secrets.log_in(place.reference.domain)
+    credentials = build.session_secrets.credentials
+    tokens = await service.export_cache(build.places_to, credentials, cache, image_ids, build.report)
     exporter_response: dict[str, str] = {}
     for place, token in zip((one for one in build.places_to if one.kind == "local"), tokens, strict=True):
         try:
@@ -46,7 +47,7 @@ async def export_caches(build: ClientBuild, cache: ExportedCache, image_ids: lis
     return exporter_response
 
 
-async def _send(build: ClientBuild, place: CachePlace, token: str) -> str:
+async def _send(build: ClientBuild, place: CacheOptions, token: str) -> str:
     """Give the client the blobs of a cache, its manifest last; return the manifest's descriptor."""
     async with build.service.cache_exports.files(token) as directory:
         store = ClientContentStore(build.session, f"local:{place.context}")

@@ -17,7 +17,7 @@ from darse.build.errors import BuildError
 from darse.build.executor.session import BuildSession
 from darse.build.graph import Definition, ImageSource, OCILayoutSource
 from darse.build.progress import BuildReport
-from darse.build.remote_cache import CacheImports, CachePlace
+from darse.build.remote_cache import CacheImports, CacheOptions
 from darse.build.request import BuildRequest
 from darse.build.sbom.service import ScanServices
 from darse.build.service import BuildService
@@ -26,10 +26,10 @@ from darse.buildkit.frontend.dockerfile import ForeignSyntax, log_in_for, run_fr
 from darse.buildkit.frontend.options import is_built_in
 from darse.buildkit.progress import ProgressLog
 from darse.buildkit.sessions import ClientSession, SessionPool
-from darse.buildkit.sessions.confidences import Confidences
 from darse.buildkit.sessions.content import ClientContentStore
 from darse.buildkit.sessions.contexts import SessionContexts
 from darse.buildkit.sessions.layouts import SessionLayouts
+from darse.buildkit.sessions.secrets import SessionSecrets
 from darse.buildkit.solving.containers import BuildContainers
 from darse.buildkit.solving.failures import BuildFailures
 from darse.buildkit.solving.foreign_frontends import FrontendServices, run_foreign
@@ -71,17 +71,17 @@ class ClientBuild:
         self.service = service
         self.session = session
         self.session_id = session.id
-        self.confidences = Confidences(session)
+        self.session_secrets = SessionSecrets(session)
         self.progress = ProgressLog()
         self.opened_event = asyncio.Event()
         self.is_over = False
         self.returned: asyncio.Future[BuildResult] = asyncio.get_running_loop().create_future()
         """What the client's own front end returns."""
         self.references: dict[str, LazyReference] = {}
-        self.places_to: tuple[CachePlace, ...] = ()
+        self.places_to: tuple[CacheOptions, ...] = ()
         self.failures = BuildFailures(service)
         self.containers = BuildContainers(self)
-        self._places_from: list[CachePlace] = []
+        self._places_from: list[CacheOptions] = []
         self._imports: asyncio.Task[CacheImports | None] | None = None
 
     @contextlib.asynccontextmanager
@@ -113,9 +113,9 @@ class ClientBuild:
     def _session(self, request: BuildRequest) -> BuildSession:
         return BuildSession(
             contexts=self.contexts,
-            secrets=self.confidences.secrets,
-            agents=self.confidences.agents,
-            credentials=self.confidences.credentials,
+            secrets=self.session_secrets.secrets,
+            agents=self.session_secrets.agents,
+            credentials=self.session_secrets.credentials,
             shm_size=request.shm_size,
             may_be_insecure="security.insecure" in request.entitlements,
             may_use_host_network="network.host" in request.entitlements,
@@ -138,12 +138,12 @@ class ClientBuild:
             self._imports.cancel()
             await asyncio.gather(self._imports, return_exceptions=True)
         await self.contexts.close()
-        await self.confidences.agents.close()
+        await self.session_secrets.agents.close()
         await self.failures.close()
         if not self.returned.done():
             self.returned.cancel()
 
-    def import_from(self, place: CachePlace) -> None:
+    def import_from(self, place: CacheOptions) -> None:
         """Use a cache elsewhere, too, in what is solved from now on."""
         if place not in self._places_from:
             self._places_from.append(place)
@@ -155,9 +155,9 @@ class ClientBuild:
         imports = CacheImports(self.service.executor, self.service.registries, self.lease, self.report)
         for place in self._places_from:
             if place.reference is not None:
-                await self.confidences.log_in(place.reference.domain)
+                await self.session_secrets.log_in(place.reference.domain)
             blobs = ClientContentStore(self.session, f"local:{place.context}") if place.kind == "local" else None
-            await imports.add(place, self.confidences.credentials, blobs=blobs)
+            await imports.add(place, self.session_secrets.credentials, blobs=blobs)
         return imports
 
     async def run_frontend(
@@ -199,13 +199,13 @@ class ClientBuild:
         """What scans for packages use of it."""
 
         async def resolve(reference: str, platform: str) -> ResolvedImage:
-            await log_in_for(self.confidences, reference)
+            await log_in_for(self.session_secrets, reference)
             images = BaseImages(
                 self.service.images,
                 self.service.registries,
                 self.lease,
                 self.report,
-                credentials=self.confidences.credentials,
+                credentials=self.session_secrets.credentials,
             )
             try:
                 return await images.resolve(reference, platform)
@@ -234,11 +234,11 @@ class ClientBuild:
         return found
 
     async def _solve(self, definition: Definition) -> Solution:
-        await self.confidences.for_graph(definition)
+        await self.session_secrets.for_graph(definition)
         for vertex in definition.vertices.values():
             match vertex.operation:
                 case ImageSource(reference=reference):
-                    await log_in_for(self.confidences, reference)
+                    await log_in_for(self.session_secrets, reference)
                 case OCILayoutSource(reference=reference, store=store, session=session):
                     platform = vertex.platform or str(platforms.host())
                     await self.layouts.have(reference, platform, store=store, session=session)

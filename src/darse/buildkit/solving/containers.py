@@ -22,7 +22,7 @@ from darse.build.graph.operations import EMPTY, SKIP_OUTPUT
 from darse.build.service import BuildService
 from darse.build.solver import Snapshot
 from darse.buildkit.definitions import exec_mount, network_mode, platform_text, process_meta, secret_variables, security
-from darse.buildkit.sessions.confidences import Confidences
+from darse.buildkit.sessions.secrets import SessionSecrets
 from darse.buildkit.solving.lazy_references import LazyReference
 from darse.core.tasks import until_ended
 from darse.runtime.monitor.conmon import Exit
@@ -39,7 +39,7 @@ class ContainerHost(Protocol):
 
     service: BuildService
     session_options: BuildSession
-    confidences: Confidences
+    session_secrets: SessionSecrets
 
     def find(self, name: str) -> LazyReference:
         """A reference of the build. Raises GRPCError."""
@@ -49,9 +49,9 @@ class ContainerHost(Protocol):
 class BuildContainer:
     """One of them."""
 
-    def __init__(self, operation: ExecOperation, confidences: Confidences) -> None:
+    def __init__(self, operation: ExecOperation, secrets: SessionSecrets) -> None:
         self._operation = operation
-        self._confidences = confidences
+        self._secrets = secrets
         self._container: InteractiveContainer
         self._stack = AsyncExitStack()
         self._running: set[asyncio.Task[Exit]] = set()
@@ -80,7 +80,7 @@ class BuildContainer:
 
     async def run(self, process: InteractiveProcess) -> Exit:
         """Run a process to its end; when this is cancelled, it is killed. Raises BuildError, as when it is released."""
-        await self._confidences.for_operations([process.operation])
+        await self._secrets.for_operations([process.operation])
         if len(self._running) >= _MOST_PROCESSES:
             raise BuildError(f"a container runs {_MOST_PROCESSES} processes at most")
         task = asyncio.create_task(self._container.run(process))
@@ -129,8 +129,8 @@ class BuildContainers:
             hosts = tuple((one.Host, one.IP) for one in request.extraHosts)
             meta = ProcessMeta((), hostname=request.hostname, extra_hosts=hosts)
             operation = ExecOperation(meta, mounts, network=network_mode(request.Network))
-            await self._host.confidences.for_operations([operation])
-            made = BuildContainer(operation, self._host.confidences)
+            await self._host.session_secrets.for_operations([operation])
+            made = BuildContainer(operation, self._host.session_secrets)
             await made.open(self._host, platform_text(request.platform), inputs)
             if self._is_closed:
                 await made.close()

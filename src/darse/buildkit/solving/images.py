@@ -29,7 +29,7 @@ async def image_config(build: FrontendBuild, name: str, platform: Any, mode: str
         reference = str(references.parse(name))
     except InvalidReference as error:
         raise BuildError(f"invalid reference {name!r}: {error}") from error
-    await log_in_for(build.confidences, reference)
+    await log_in_for(build.session_secrets, reference)
     requested = platforms.normalized(Platform(platform.Architecture, platform.OS, variant=platform.Variant))
     images = BaseImages(
         build.service.images,
@@ -37,7 +37,7 @@ async def image_config(build: FrontendBuild, name: str, platform: Any, mode: str
         build.lease,
         build.report,
         pull=mode == "pull",
-        credentials=build.confidences.credentials,
+        credentials=build.session_secrets.credentials,
     )
     try:
         found = await images.resolve(reference, str(requested if platform.Architecture else platforms.host()))

@@ -195,7 +195,7 @@ class SolveRequests:
         if not _leaves_engine(exporter):
             results = [_without_unasked(result, one) for result, (_, one, _) in zip(results, solved, strict=True)]
         if exporter.kind in _STORE:
-            return await export_to_store(service, build.confidences, attributes, results, epoch, build.report)
+            return await export_to_store(service, build.session_secrets, attributes, results, epoch, build.report)
         if exporter.kind in ("oci", "docker"):
             kind = exporter.kind
             return await send_image(build.session, number, service, kind, attributes, results, epoch, build.report)

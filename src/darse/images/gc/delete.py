@@ -21,7 +21,7 @@ from darse.images.content.store import ContentStore
 from darse.images.events import publish_image_event
 from darse.images.gc import delete_policy
 from darse.images.gc.collector import GarbageCollector
-from darse.images.gc.delete_policy import Circumstances
+from darse.images.gc.delete_policy import DeleteContext
 from darse.images.layers.compressed import CompressedDigests
 from darse.images.layers.disk_usage import LayerDiskUsage
 from darse.images.model import Image, Target
@@ -101,7 +101,7 @@ class ImageDeletion:
         for image in images:
             _refuse(
                 delete_policy.image_conflict(
-                    Circumstances(image.id, [], self._users.image_users(image.id)), force=force
+                    DeleteContext(image.id, [], self._users.image_users(image.id)), force=force
                 )
             )
         with self._images.changing():
@@ -110,12 +110,12 @@ class ImageDeletion:
             gone = self._delete_targets([])
         return gone + await self._collect()
 
-    def _circumstances(self, image: Image) -> Circumstances:
+    def _circumstances(self, image: Image) -> DeleteContext:
         together = {
             one.id: one for target in self._images.targets_of(image.id) for one in self._images.images_of(target)
         }
         users = [user for one in together for user in self._users.image_users(one)]
-        return Circumstances(image.id, self._images.names(image.id), users, self._has_children(image))
+        return DeleteContext(image.id, self._images.names(image.id), users, self._has_children(image))
 
     def _has_children(self, image: Image) -> bool:
         return any(one.parent == image.id for one in self._images)

@@ -17,7 +17,7 @@ from darse.images import references
 from darse.images.references import Reference
 
 
-class Circumstances(msgspec.Struct, frozen=True):
+class DeleteContext(msgspec.Struct, frozen=True):
     """What decides whether an image may go."""
 
     image_id: str
@@ -46,7 +46,7 @@ def in_one_place(names: Iterable[str]) -> bool:
     return len(tags) <= 1 and len({one.name for one in parsed}) <= 1
 
 
-def name_conflict(text: str, image: Circumstances, *, force: bool) -> str:
+def name_conflict(text: str, image: DeleteContext, *, force: bool) -> str:
     """Say why an image's only name, which the client called `text`, must stay, or return ""."""
     if force or not image.users or not in_one_place(image.names):
         return ""
@@ -56,7 +56,7 @@ def name_conflict(text: str, image: Circumstances, *, force: bool) -> str:
     )
 
 
-def image_conflict(image: Circumstances, *, force: bool) -> str:
+def image_conflict(image: DeleteContext, *, force: bool) -> str:
     """Say why the image must stay, or return ""."""
     name = short_id(image.image_id)
     hard = f"conflict: unable to delete {name} (cannot be forced) - "

@@ -20,7 +20,7 @@ from collections.abc import Callable
 
 from darse.core.errors import InvalidParameter
 from darse.distribution import Cancellation, Repository
-from darse.distribution.errors import Faulty, NotInRegistry, RegistryError, Untrustworthy
+from darse.distribution.errors import Faulty, InvalidContent, NotInRegistry, RegistryError
 from darse.distribution.repository import begins_at
 from darse.distribution.timeouts import pause_before
 from darse.distribution.transport import RegistryResponse
@@ -119,7 +119,7 @@ class Download:
             while piece := response.read_some():
                 position += len(piece)
                 if position > self.size:
-                    raise Untrustworthy(f"{self.descriptor.digest} has more than the {self.size} bytes that it claims")
+                    raise InvalidContent(f"{self.descriptor.digest} has more than the {self.size} bytes that it claims")
                 # A server may ignore the range and send the whole archive: the bytes that are here are skipped.
                 new = position - ingest.offset
                 if new > 0:
@@ -150,7 +150,7 @@ class Download:
     def _check_length(self, response: RegistryResponse, position: int) -> None:
         length = response.headers.get("Content-Length", "")
         if length.isdigit() and position + int(length[:19]) != self.size:
-            raise Untrustworthy(
+            raise InvalidContent(
                 f"{self.descriptor.digest} has {position + int(length[:19])} bytes, and was said to have {self.size}"
             )
 
@@ -158,7 +158,7 @@ class Download:
         try:
             ingest.complete(self.size)
         except InvalidParameter as error:
-            raise Untrustworthy(f"filesystem layer verification failed for digest {self.descriptor.digest}") from error
+            raise InvalidContent(f"filesystem layer verification failed for digest {self.descriptor.digest}") from error
 
     def _grow(self, ingest: Ingest) -> None:
         with self._grown:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from darse.core import executors
 from darse.core.errors import InvalidParameter
 from darse.core.exhaustion import in_words
-from darse.distribution.errors import Untrustworthy
+from darse.distribution.errors import InvalidContent
 from darse.images.content.store import ContentStore
 from darse.images.layers.store import LayerStore
 from darse.images.progress import LayerStage
@@ -95,7 +95,7 @@ class SharedDownload:
     async def _fetch(self) -> None:
         try:
             await in_thread(self.download.cancellation, self.download.run, to_the_end=True)
-        except Untrustworthy:
+        except InvalidContent:
             if not self.download.resumed:
                 raise
             # The bytes of an earlier attempt may be the damaged ones: a power cut, or another source.
@@ -179,7 +179,7 @@ class LayerTransfer:
                 ProgressStep(LayerStage.EXTRACTING, lambda: shared.download.consumed, shared.download.size)
             )
             await unpacking
-        except (InvalidParameter, Untrustworthy):
+        except (InvalidParameter, InvalidContent):
             shared.discard = True  # nobody can use it
             raise
         finally:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from darse.distribution import manifests
-from darse.distribution.errors import UnsupportedContent, Untrustworthy
+from darse.distribution.errors import InvalidContent, UnsupportedContent
 from darse.distribution.manifests import CONFIG_LIMIT, Document
 from darse.image_spec import platforms
 from darse.image_spec.manifests import Descriptor, Manifest
@@ -44,7 +44,7 @@ def resolve(repository: Repository, reference: str, platform: Platform) -> Resol
         document = repository.described(choose(read.manifests, platform))
         others[document.digest] = document
         read = manifests.parse(document)
-    raise Untrustworthy(f"indexes are nested more than {_NESTING} deep")
+    raise InvalidContent(f"indexes are nested more than {_NESTING} deep")
 
 
 def config_of(repository: Repository, manifest: Manifest) -> bytes:

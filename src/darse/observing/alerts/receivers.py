@@ -17,7 +17,7 @@ import msgspec
 
 from darse.core.tasks import begin_lasting, until_ended
 from darse.observing.alerts.configuration import AlertReceiver
-from darse.observing.posting import Poster, ReceiverUnreachable
+from darse.observing.json_sender import JsonSender, ReceiverUnreachable
 
 MOST_QUEUED = 256
 _COMMAND_SECONDS = 30.0
@@ -33,7 +33,7 @@ class Notifier:
         self.name = receiver.name
         self.sent = self.failed = self.dropped = 0
         self._command = receiver.command
-        self._poster = Poster(receiver.webhook, receiver.headers) if receiver.webhook else None
+        self._poster = JsonSender(receiver.webhook, receiver.headers) if receiver.webhook else None
         self._queue: deque[bytes] = deque()
         self._filled = asyncio.Event()
         self._task: asyncio.Task[None] | None = None

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping, Sequence
 from darse.core.spans import Span
 from darse.core.tasks import begin_lasting
 from darse.core.trace import Operation
+from darse.observing.json_sender import JsonSender, ReceiverUnreachable
 from darse.observing.metrics.engine import Lines
 from darse.observing.metrics.exposition import Family, labels_text, sample
-from darse.observing.posting import Poster, ReceiverUnreachable
 from darse.observing.traces.spans import EndedSpan, SpanResource, count_of, ended_spans
 
 MOST_SPANS = 8192
@@ -46,7 +46,7 @@ class SpanExporter:
         """name: what its metrics call it."""
         self._name = name
         self._url = url
-        self._poster = Poster(url, headers)
+        self._poster = JsonSender(url, headers)
         self._encode = encode
         self._resource = resource
         self._lock = threading.Lock()

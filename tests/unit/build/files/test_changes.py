@@ -15,7 +15,7 @@ from darse.build.context import PathNotFound
 from darse.build.errors import BuildError
 from darse.build.files import apply_change
 from darse.build.files.changes import owner_ids
-from darse.build.files.places import Ids
+from darse.build.files.rooted_paths import Ids
 from darse.build.graph import (
     CopyAction,
     FileOwner,

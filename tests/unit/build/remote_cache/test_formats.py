@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from darse.build.errors import BuildError
+from darse.build.remote_cache.cache_options import parse_cache_options
 from darse.build.remote_cache.formats import (
     CacheDocument,
     CacheLayer,
@@ -18,7 +19,6 @@ from darse.build.remote_cache.formats import (
     write_config,
     write_inline,
 )
-from darse.build.remote_cache.places import parse_place
 from darse.image_spec.digests import digest_of
 from darse.image_spec.manifests import Descriptor
 
@@ -123,7 +123,7 @@ def test_a_layer_without_its_diff_id_is_refused() -> None:
     ],
 )
 def test_places(text: str, shown: str) -> None:
-    place = parse_place(text)
+    place = parse_cache_options(text)
     assert f"{place.kind} {place} {place.complete}" == shown
 
 
@@ -132,7 +132,7 @@ def test_places(text: str, shown: str) -> None:
 )
 def test_places_that_mean_nothing(text: str) -> None:
     with pytest.raises(BuildError):
-        parse_place(text)
+        parse_cache_options(text)
 
 
 def test_the_member_of_an_image_is_base64_of_an_array() -> None:

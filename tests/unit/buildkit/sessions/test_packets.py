@@ -15,11 +15,11 @@ from grpclib.server import Stream
 from darse.build.context.transfer import FilePiece, PieceKind
 from darse.build.context_list import encode, records
 from darse.build.errors import BuildError
-from darse.buildkit.sessions import archived, parts
-from darse.buildkit.sessions.archived import received_directory
+from darse.buildkit.sessions import directory_archive, incremental
+from darse.buildkit.sessions.directory_archive import received_directory
 from darse.buildkit.sessions.documents import NotInMemory, received_documents
+from darse.buildkit.sessions.incremental import IncrementalDirectory, NotIncremental
 from darse.buildkit.sessions.packets import DirectoryPatterns, opened_directory, transfer_metadata
-from darse.buildkit.sessions.parts import NotInPart, PartialDirectory
 from darse.buildkit.sessions.pool import ClientSession
 from darse.buildkit.transport import service_protocol
 from darse.buildkit.wire.filesync_grpc import FileSyncBase
@@ -57,7 +57,7 @@ def is_file(record: tuple[bytes, ...]) -> bool:
 async def in_part(session: ClientSession, patterns: DirectoryPatterns) -> AsyncGenerator[bytes]:
     """All that a directory has, the list and the pieces, for who has nothing of it."""
     async with opened_directory(session, patterns) as stream:
-        source = PartialDirectory(stream)
+        source = IncrementalDirectory(stream)
         listed = [piece async for piece in source.entries()]
         numbers = [number for number, record in enumerate(records(listed)) if is_file(record)]
         yield b"".join(listed)
@@ -273,7 +273,7 @@ async def test_what_no_list_has_is_not_sent_in_part(fields: dict[str, Any]) -> N
         await stream.send_message(stat("a", **fields))
         await stream.recv_message()
 
-    with pytest.raises(NotInPart):
+    with pytest.raises(NotIncremental):
         await received(client, in_part)
 
 
@@ -311,9 +311,9 @@ async def test_data_before_the_end_of_the_list_is_refused(way: Way) -> None:
 async def test_a_list_without_end_is_refused_early(
     monkeypatch: pytest.MonkeyPatch, entries: int, size: int, way: Way
 ) -> None:
-    monkeypatch.setattr(parts, "MOST_ENTRIES", entries)
-    monkeypatch.setattr(archived, "MOST_ENTRIES", entries)
-    monkeypatch.setattr(archived, "MOST_BYTES", size)
+    monkeypatch.setattr(incremental, "MOST_ENTRIES", entries)
+    monkeypatch.setattr(directory_archive, "MOST_ENTRIES", entries)
+    monkeypatch.setattr(directory_archive, "MOST_BYTES", size)
     sent = 0
 
     async def client(stream: Stream[Any, Any]) -> None:

@@ -12,13 +12,13 @@ from darse.buildkit.solving import containers
 from darse.buildkit.wire import gateway_pb2, ops_pb2
 
 
-class _Confidences:
+class _Secrets:
     async def for_operations(self, operations: Any) -> None:
         """All are allowed."""
 
 
 class _Host:
-    confidences = _Confidences()
+    session_secrets = _Secrets()
 
 
 async def test_a_container_that_is_being_made_when_its_build_ends_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from darse.core.object_references import ObjectUser
 from darse.images import references
-from darse.images.gc.delete_policy import Circumstances, image_conflict, in_one_place, name_conflict, names_meant
+from darse.images.gc.delete_policy import DeleteContext, image_conflict, in_one_place, name_conflict, names_meant
 
 IMAGE = "sha256:" + "a" * 64
 STOPPED, RUNNING = ObjectUser("1" * 64, running=False), ObjectUser("2" * 64, running=True)
@@ -29,7 +29,7 @@ DIGEST = f"docker.io/library/x@{IMAGE}"
     ],
 )
 def test_the_only_name_is_kept_for_a_container(names, users, force, words):
-    assert name_conflict("x", Circumstances(IMAGE, names, users), force=force) == words
+    assert name_conflict("x", DeleteContext(IMAGE, names, users), force=force) == words
 
 
 @pytest.mark.parametrize(
@@ -53,7 +53,7 @@ def test_the_only_name_is_kept_for_a_container(names, users, force, words):
 )
 def test_removals_are_refused_as_by_docker(names, users, children, force, words):
     wanted = f"conflict: unable to delete aaaaaaaaaaaa {words}" if words else ""
-    assert image_conflict(Circumstances(IMAGE, names, users, children), force=force) == wanted
+    assert image_conflict(DeleteContext(IMAGE, names, users, children), force=force) == wanted
 
 
 def test_a_digest_means_the_names_of_its_repository():

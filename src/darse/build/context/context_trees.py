@@ -63,7 +63,7 @@ class AboutTree(msgspec.Struct, frozen=True):
     created: float
     boot: str
     marks: bytes = b""
-    """Of a tree that came as an archive, what this began with: see `darse.build.context.known_archives`."""
+    """Of a tree that came as an archive, what this began with: see `darse.build.context.archive_reuse`."""
 
 
 class SentAs(NamedTuple):
@@ -74,10 +74,10 @@ class SentAs(NamedTuple):
     timed: Sequence[int] = ()
     small: Sequence[int] = ()
     """Numbers of files that are chosen from where a client has to show some: see
-    `darse.buildkit.sessions.same_lists`."""
+    `darse.buildkit.sessions.unchanged_directories`."""
 
 
-class KeptTree:
+class StoredTree:
     """One complete tree; a `HeldTree` for those who hold it."""
 
     def __init__(self, key: str, number: int, path: Path, about: AboutTree) -> None:
@@ -152,22 +152,22 @@ class ContextTrees:
         self._trash = trash
         self._boot = _BOOT.read_text().strip()
         #: By id.
-        self._trees: dict[str, KeptTree] = {}
+        self._trees: dict[str, StoredTree] = {}
         self._removals: set[asyncio.Task[None]] = set()
         self._load()
 
-    def find(self, key: str) -> KeptTree | None:
+    def find(self, key: str) -> StoredTree | None:
         """The tree of a key. Raises InvalidParameter for what is no key."""
         if not _KEY.fullmatch(key):
             raise InvalidParameter("the key of a context is 32 to 128 hexadecimal characters")
         return self._trees.get(_id(key))
 
-    def latest(self, like: str) -> KeptTree | None:
+    def latest(self, like: str) -> StoredTree | None:
         """Of the trees whose keys begin with a text, the one that was used last."""
         found = [one for one in self._trees.values() if one.key.startswith(like) and not one.is_archive]
         return max(found, key=lambda one: one.last_used, default=None)
 
-    def of_archive(self, digest: str) -> KeptTree | None:
+    def of_archive(self, digest: str) -> StoredTree | None:
         """The tree of an archive."""
         return self._trees.get(_id(_ARCHIVE + digest))
 
@@ -175,21 +175,21 @@ class ContextTrees:
         """Whether one of the archives began so."""
         return any(one.about.marks.startswith(marks) for one in self._trees.values() if one.is_archive)
 
-    def keep_archive(self, digest: str, made: Path, about: AboutTree) -> KeptTree:
+    def keep_archive(self, digest: str, made: Path, about: AboutTree) -> StoredTree:
         """As `keep`."""
         return self.keep(_ARCHIVE + digest, made, about)
 
-    def hold(self, kept: KeptTree) -> None:
+    def hold(self, kept: StoredTree) -> None:
         """Keep a tree until `release`."""
         kept.holders += 1
 
-    def release(self, kept: KeptTree) -> None:
+    def release(self, kept: StoredTree) -> None:
         """End one `hold`."""
         kept.holders -= 1
         if kept.is_replaced and not kept.holders:
             self._discard(kept.path)
 
-    def take(self, kept: KeptTree, target: Path) -> bool:
+    def take(self, kept: StoredTree, target: Path) -> bool:
         """Give a tree's files away to who alone holds it; False where others do. Raises OSError."""
         if kept.holders > 1 or kept.is_replaced:
             return False
@@ -197,7 +197,7 @@ class ContextTrees:
         self._drop(kept)
         return True
 
-    def keep(self, key: str, made: Path, about: AboutTree) -> KeptTree:
+    def keep(self, key: str, made: Path, about: AboutTree) -> StoredTree:
         """Let a complete tree be the one of a key; it is held. Raises OSError."""
         before = self._trees.get(_id(key))
         number = before.number + 1 if before is not None else time.time_ns()
@@ -206,7 +206,7 @@ class ContextTrees:
         (made / "about").write_bytes(msgspec.json.encode(about))
         path = self.root / f"{key}-{number}"
         os.rename(made, path)
-        kept = KeptTree(key, number, path, about)
+        kept = StoredTree(key, number, path, about)
         self.hold(kept)
         if before is not None:
             self._drop(before)
@@ -214,7 +214,7 @@ class ContextTrees:
         self._bound()
         return kept
 
-    def _drop(self, kept: KeptTree) -> None:
+    def _drop(self, kept: StoredTree) -> None:
         if self._trees.get(kept.id) is kept:
             del self._trees[kept.id]
         kept.is_replaced = True
@@ -232,7 +232,7 @@ class ContextTrees:
 
     # What is kept
 
-    def all(self) -> list[KeptTree]:
+    def all(self) -> list[StoredTree]:
         """Every tree that is the one of its key."""
         return list(self._trees.values())
 
@@ -264,7 +264,7 @@ class ContextTrees:
                 self._trash.take(before.path)
             self._trees[kept.id] = kept
 
-    def _read(self, path: Path) -> KeptTree | None:
+    def _read(self, path: Path) -> StoredTree | None:
         named = _NAME.fullmatch(path.name)
         try:
             about = msgspec.json.decode((path / "about").read_bytes(), type=AboutTree)
@@ -272,7 +272,7 @@ class ContextTrees:
             return None
         if named is None or about.boot != self._boot or not (path / "files").is_dir():
             return None
-        return KeptTree(named[1], int(named[2]), path, about)
+        return StoredTree(named[1], int(named[2]), path, about)
 
     def _discard(self, path: Path) -> None:
         try:

@@ -1,7 +1,7 @@
 """A client's directory as an archive: whole, with owners and attributes, for the confined worker to unpack.
 
 So come directories that are not kept: of clients without a shared key, and those with what a list of files has no
-field for (`darse.buildkit.sessions.parts`).
+field for (`darse.buildkit.sessions.incremental`).
 """
 
 from __future__ import annotations

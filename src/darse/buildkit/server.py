@@ -1,4 +1,4 @@
-"""The door: which services a connection has, and the sessions that clients have opened."""
+"""The gRPC server: which services a connection has, and the sessions that clients have opened."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from darse.containers.dependencies import Dependencies
 from darse.containers.networking.etc_files import host_gateway
 
 
-class DoorConnection(Protocol):
+class BuildKitConnection(Protocol):
     """A connection that the API hands over."""
 
     @property
@@ -50,11 +50,11 @@ class _Served:
         self.protocol = self._served = service_protocol(services)
 
     def open(self, transport: asyncio.Transport, early: bytes) -> None:
-        """See DoorConnection."""
+        """See BuildKitConnection."""
         self._served.serve(transport, early)
 
     async def ended(self) -> None:
-        """See DoorConnection."""
+        """See BuildKitConnection."""
         await self._served.ended()
 
 
@@ -67,20 +67,20 @@ class _Answering:
         self.protocol = session.channel.protocol
 
     def open(self, transport: asyncio.Transport, early: bytes) -> None:
-        """See DoorConnection."""
+        """See BuildKitConnection."""
         self._session.user = peer_user(transport)
         self._session.channel.open(transport, early)
         self._pool.add(self._session)
 
     async def ended(self) -> None:
-        """See DoorConnection."""
+        """See BuildKitConnection."""
         try:
             await self.protocol.lost.wait()
         finally:
             self._pool.remove(self._session)
 
 
-class Door:
+class BuildKitServer:
     """What clients of BuildKit talk to; one for the engine."""
 
     def __init__(self, builds: BuildService, dependencies: Dependencies) -> None:
@@ -106,13 +106,13 @@ class Door:
         ]
         return services, worker_document(self._worker())
 
-    def serve(self) -> DoorConnection:
+    def serve(self) -> BuildKitConnection:
         """A connection on which the client asks."""
         return _Served(self._services)
 
     def session(
         self, identifier: str, *, name: str, shared_key: str, methods: Sequence[str]
-    ) -> Callable[[], DoorConnection]:
+    ) -> Callable[[], BuildKitConnection]:
         """What makes a connection on which the client answers."""
         return lambda: _Answering(self.sessions, ClientSession(identifier, name, shared_key, methods))
 

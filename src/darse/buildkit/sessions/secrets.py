@@ -34,7 +34,7 @@ _AGENTS, _UPLOADS = "/moby.sshforward.v1.SSH/CheckAgent", "/moby.upload.v1.Uploa
 _NONE = (Status.NOT_FOUND, Status.UNIMPLEMENTED)
 
 
-class Confidences:
+class SessionSecrets:
     """Of one build's client. `secrets` and `credentials` have what was asked for so far."""
 
     def __init__(self, session: ClientSession) -> None:

@@ -17,7 +17,7 @@ class ReceiverUnreachable(Exception):
     """The receiver does not answer."""
 
 
-class Poster:
+class JsonSender:
     """Sends documents, over a connection that is kept between them."""
 
     def __init__(self, url: str, headers: Mapping[str, str]) -> None:

@@ -54,7 +54,7 @@ _OF_THE_HOST = ("trusted.", "security.")
 _CAPABILITY = CAPABILITY.decode()
 
 
-class NotInPart(Exception):
+class NotIncremental(Exception):
     """A directory has owners or attributes that no list has: it is to be sent whole."""
 
 
@@ -71,7 +71,7 @@ def _digest(parts: Sequence[object]) -> str:
     return hashlib.sha256(msgspec.json.encode(parts)).hexdigest()[:32]
 
 
-class PartialDirectory:
+class IncrementalDirectory:
     """A client's end of one transfer (`darse.build.context.transfer.ContextSource`)."""
 
     def __init__(self, stream: Stream[Any, Any], listed: SentList | None = None) -> None:
@@ -85,7 +85,7 @@ class PartialDirectory:
         self.sent_bytes = 0
 
     async def entries(self) -> AsyncIterator[bytes]:
-        """See ContextSource. Raises NotInPart, too."""
+        """See ContextSource. Raises NotIncremental, too."""
         listed, self._listed = self._listed, None
         if listed is not None:
             for run in listed.runs():
@@ -104,7 +104,7 @@ class PartialDirectory:
 
     def _record(self, one: Stat) -> bytes:
         if one.uid or one.gid:
-            raise NotInPart
+            raise NotIncremental
         identity = self._attributes(one) if one.xattrs else b""
         kind = _KINDS.get(one.mode & GO_TYPES)
         if kind is None:
@@ -122,7 +122,7 @@ class PartialDirectory:
     def _attributes(self, one: Stat) -> bytes:
         """What says of an entry's attributes that they have changed."""
         if any(not name.startswith(_OF_THE_HOST) for name in one.xattrs):
-            raise NotInPart
+            raise NotIncremental
         capability: bytes | None = one.xattrs.get(_CAPABILITY)
         if capability is None or not has_content(one):
             return b""

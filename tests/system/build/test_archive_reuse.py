@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from darse.build.context import kept_trees, known_archives
-from darse.build.context.kept_trees import ContextTrees
-from darse.build.context.known_archives import KnownArchives
+from darse.build.context import archive_reuse, context_trees
+from darse.build.context.archive_reuse import ArchiveReuse
+from darse.build.context.context_trees import ContextTrees
 from darse.build.context.local import MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
 from darse.build.graph import LocalSource
@@ -31,7 +31,7 @@ class Receiver:
         trash.open()
         self.store = ContextStore(root, trash)
         self.trees = ContextTrees(root, trash)
-        self.archives = KnownArchives(self.trees, self.store)
+        self.archives = ArchiveReuse(self.trees, self.store)
         self.unpacked = 0
         receive = self.store.receive
 
@@ -125,7 +125,7 @@ async def test_no_client_gets_it_by_a_key(receiver: Receiver) -> None:
 
 
 async def test_few_are_kept(receiver: Receiver, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(kept_trees, "MOST_ARCHIVES", 2)
+    monkeypatch.setattr(context_trees, "MOST_ARCHIVES", 2)
     for number in range(4):
         await receiver.files(archive({"Dockerfile": b"%d" % number}))
     assert len(receiver.trees.all()) == 2
@@ -147,6 +147,6 @@ async def test_a_large_one_is_unpacked_while_it_comes(receiver: Receiver) -> Non
             taken += len(piece)
             yield piece
 
-    read, held = known_archives._Read(), io.BytesIO()
+    read, held = archive_reuse._Read(), io.BytesIO()
     assert not await receiver.archives._is_over(slow(), read, held)
-    assert taken <= known_archives.MARK_BYTES + 70_000
+    assert taken <= archive_reuse.MARK_BYTES + 70_000

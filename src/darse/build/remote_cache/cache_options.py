@@ -19,7 +19,7 @@ _KNOWN = {
 }
 
 
-class CachePlace(msgspec.Struct, frozen=True, kw_only=True):
+class CacheOptions(msgspec.Struct, frozen=True, kw_only=True):
     """One of them."""
 
     kind: str
@@ -39,10 +39,10 @@ class CachePlace(msgspec.Struct, frozen=True, kw_only=True):
         return self.reference.familiar if self.reference is not None else self.kind
 
 
-def parse_place(text: str) -> CachePlace:
+def parse_cache_options(text: str) -> CacheOptions:
     """Read one; a name alone is one of a registry. Raises BuildError."""
     if "=" not in text.partition(",")[0]:
-        return CachePlace(kind="registry", reference=_reference(text))
+        return CacheOptions(kind="registry", reference=_reference(text))
     fields = dict(_field(part, text) for part in text.split(","))
     kind = fields.pop("type", "")
     if kind not in _KINDS:
@@ -52,7 +52,7 @@ def parse_place(text: str) -> CachePlace:
     mode = fields.get("mode", "min")
     if mode not in ("min", "max"):
         raise BuildError(f"invalid cache mode {mode!r}: it is min or max")
-    return CachePlace(
+    return CacheOptions(
         kind=kind,
         reference=_reference(fields.get("ref", "")) if kind == "registry" else None,
         context=fields.get("context", ""),

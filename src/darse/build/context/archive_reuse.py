@@ -19,7 +19,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import IO
 
-from darse.build.context.kept_trees import AboutTree, ContextTrees, KeptTree
+from darse.build.context.context_trees import AboutTree, ContextTrees, StoredTree
 from darse.build.context.local import MAIN, ReceivedContexts
 from darse.build.context.reception import ContextStore
 from darse.core import executors
@@ -61,7 +61,7 @@ class _Read:
         return whole.hexdigest()
 
 
-class KnownArchives:
+class ArchiveReuse:
     """Receives the archives of builds' own contexts."""
 
     def __init__(self, trees: ContextTrees, contexts: ContextStore) -> None:
@@ -85,7 +85,7 @@ class KnownArchives:
             self._trees.release(kept)
 
     @asynccontextmanager
-    async def directory(self, pieces: AsyncIterator[bytes], contexts: ReceivedContexts) -> AsyncIterator[KeptTree]:
+    async def directory(self, pieces: AsyncIterator[bytes], contexts: ReceivedContexts) -> AsyncIterator[StoredTree]:
         """Receive an archive as a directory, which is as it came; its tree is held for the block. Raises as above."""
         kept = await self._receive(pieces, contexts, _NO_DOCKERFILE, _complete)
         kept.last_used, kept.uses = time.time(), kept.uses + 1
@@ -100,7 +100,7 @@ class KnownArchives:
         contexts: ReceivedContexts,
         dockerfile: str,
         prepare: Callable[[Path], None],
-    ) -> KeptTree:
+    ) -> StoredTree:
         """The tree, held. prepare: what is done to one that is new."""
         read = _Read()
         with (

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 import msgspec
 
-from darse.build.context.kept_trees import ContextTrees
+from darse.build.context.context_trees import ContextTrees
 from darse.build.executor import EngineExecutor
 from darse.build.solver import CacheRecord, CacheStorage, PrunePolicy, RecordKind, Solver
 from darse.build.solver.gc import prunable
@@ -19,7 +19,7 @@ from darse.build.solver.gc import prunable
 KEPT_CONTEXT = "files of a client's context"
 
 
-class KeptRecords:
+class CacheRecords:
     """Lists and removes them."""
 
     def __init__(self, executor: EngineExecutor, storage: CacheStorage, solver: Solver, trees: ContextTrees) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from darse.archive import process
 from darse.archive.pipe_source import PipeSource
 from darse.archive.tree_changes import RESULT
-from darse.build.context.kept_trees import AboutTree, ContextTrees, KeptTree
+from darse.build.context.context_trees import AboutTree, ContextTrees, StoredTree
 from darse.build.context.list_changes import CONTENT, ListChanges, compare, with_unknown
 from darse.build.context.reception import ContextStore
 from darse.build.context.transfer import ContextSource, PieceKind
@@ -38,7 +38,7 @@ class Transfers:
     @asynccontextmanager
     async def received(
         self, key: str, source: ContextSource, digest: str = "", like: str = "", *, anew: bool = False
-    ) -> AsyncIterator[KeptTree]:
+    ) -> AsyncIterator[StoredTree]:
         """See ContextTransfers."""
         kept = None if anew else self.trees.find(key) or (self.trees.latest(like) if like else None)
         if kept is None or not digest or kept.about.digest != digest:
@@ -56,7 +56,7 @@ class _Transfer:
     """From a client's list to a tree that is kept."""
 
     def __init__(
-        self, trees: ContextTrees, contexts: ContextStore, key: str, kept: KeptTree | None, source: ContextSource
+        self, trees: ContextTrees, contexts: ContextStore, key: str, kept: StoredTree | None, source: ContextSource
     ) -> None:
         self._trees = trees
         self._contexts = contexts
@@ -66,7 +66,7 @@ class _Transfer:
         self._work = Path()
         self._digest = ""
 
-    async def run(self) -> KeptTree:
+    async def run(self) -> StoredTree:
         """Do it; return the tree, held. Raises InvalidParameter, SystemFault, and what the source does."""
         if self._kept is not None:
             self._trees.hold(self._kept)
@@ -80,7 +80,7 @@ class _Transfer:
             if self._kept is not None:
                 self._trees.release(self._kept)
 
-    async def _run(self) -> KeptTree:
+    async def _run(self) -> StoredTree:
         (self._work / "made").mkdir(mode=0o700)
         await self._receive_list()
         if self._kept is not None and self._kept.about.digest == self._digest:
@@ -106,7 +106,7 @@ class _Transfer:
         about = AboutTree(self._digest if is_known else "", found.size, time.time(), "")
         return self._trees.keep(self._key, self._work / "made", about)
 
-    def _may_take(self, kept: KeptTree, found: ListChanges) -> bool:
+    def _may_take(self, kept: StoredTree, found: ListChanges) -> bool:
         """Whether the tree before may be changed in place: it is of this key, and nobody waits for what is missing."""
         return kept.key == self._key and kept.holders == 1 and found.missing_bytes <= IN_PLACE_BYTES
 
@@ -121,7 +121,7 @@ class _Transfer:
                 file.write(piece)
         self._digest = digest.hexdigest()
 
-    def _compare(self, kept: KeptTree | None) -> ListChanges:
+    def _compare(self, kept: StoredTree | None) -> ListChanges:
         """Write the job. Blocks."""
         known = (kept.path / "contents").read_bytes() if kept is not None else b""
         made = self._work / "made"
@@ -148,7 +148,7 @@ class _Transfer:
 
         await pipe.fed_by(self._contents(found), work())
 
-    async def _change_in_place(self, kept: KeptTree, tree: Path, found: ListChanges) -> None:
+    async def _change_in_place(self, kept: StoredTree, tree: Path, found: ListChanges) -> None:
         """Take the tree that is kept, once all contents have come, and change it."""
         with (self._work / "pieces").open("w+b") as file:
             async for piece in self._contents(found):

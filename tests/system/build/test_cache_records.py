@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from tests.support.builds import Builder
 
-from darse.build.kept import KeptRecords
+from darse.build.cache_records import CacheRecords
 from darse.build.solver import CacheFilter, PrunePolicy, RecordKind
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
@@ -13,9 +13,9 @@ pytestmark = pytest.mark.asyncio(loop_scope="module")
 _MOUNTS = (PrunePolicy((CacheFilter.parse("type==exec.cachemount"),)),)
 
 
-def _kept(builder: Builder) -> KeptRecords:
+def _kept(builder: Builder) -> CacheRecords:
     trees = builder.engine.builds.service.transfers.trees
-    return KeptRecords(builder.executor, builder.storage, builder.solver, trees)
+    return CacheRecords(builder.executor, builder.storage, builder.solver, trees)
 
 
 async def test_cache_mounts_are_counted_and_pruned(builder: Builder) -> None:
