@@ -275,7 +275,7 @@ class ManagedPlugins:
         await self._listens(plugin, container, seconds)
 
     async def _listens(self, plugin: PluginRecord, container: Container, seconds: float) -> None:
-        """Wait until a plugin takes connections. Nothing tells of that: it is tried."""
+        """Wait until a plugin takes connections. There is no event for that: it is polled."""
         socket = self._store.places(plugin).address(read_config(plugin.config)).socket
         loop = asyncio.get_running_loop()
         deadline, pause = loop.time() + seconds, 0.01
@@ -284,9 +284,9 @@ class ManagedPlugins:
                 _, writer = await asyncio.open_unix_connection(socket)
             except OSError as error:
                 if container.state.restart_count > 2 or loop.time() + pause > deadline:
-                    said = self._dependencies.files.of(container.id).log
+                    output = self._dependencies.files.of(container.id).log
                     raise SystemFault(
-                        f"plugin {plugin.name} does not listen: {error}; what it says is in {said}"
+                        f"plugin {plugin.name} does not listen: {error}; what it says is in {output}"
                     ) from error
                 await asyncio.sleep(pause)
                 pause = min(pause * 2, 0.5)

@@ -37,7 +37,7 @@ class PluginStore:
 
     @property
     def is_damaged(self) -> bool:
-        """Whether there may be plugins that no record here tells of."""
+        """Whether there may be plugins that no record here names."""
         return bool(self._state.damaged_in("plugins"))
 
     def by_name(self, name: str) -> PluginRecord | None:

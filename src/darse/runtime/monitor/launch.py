@@ -239,7 +239,7 @@ def _common(runtime: OCIRuntime, bundle: MonitorDirectory, stdio: StdioPlan) -> 
         *("--container-pidfile", str(bundle.container_pid)),
         *("--exit-dir", str(bundle.exits)),
         "--full-attach",
-        # Our own child, not a daemon's: saves a fork, and the engine is told of its end either way.
+        # Our own child, not a daemon's: saves a fork, and the engine learns of its end either way.
         "--sync",
     ]
     if stdio.terminal:
