@@ -177,7 +177,7 @@ def _ssh(value: Any, path: _Path) -> Any:
 
 
 _SERVICES: dict[Callable[[Any, _Path], Any], str] = {
-    _source: "build.session_secrets.* secrets.* configs.*",
+    _source: "build.secrets.* secrets.* configs.*",
     _text: "build.provenance build.sbom",
     _dependencies: "depends_on",
     _env_files: "env_file",

@@ -165,8 +165,8 @@ _SERVICES: dict[Callable[[Any, _Path], Any], str] = {
     _lists: "provider.options",
     _ulimit: "ulimits.* build.ulimits.*",
     _hosts: "extra_hosts build.extra_hosts",
-    _text: "ports.*.published secrets.*.uid secrets.*.gid configs.*.uid configs.*.gid build.session_secrets.*.uid "
-    "build.session_secrets.*.gid",
+    _text: "ports.*.published secrets.*.uid secrets.*.gid configs.*.uid configs.*.gid build.secrets.*.uid "
+    "build.secrets.*.gid",
 }
 _TOP: dict[Callable[[Any, _Path], Any], str] = {
     _attributes: "services.* networks.* volumes.* secrets.* configs.* models.* networks.*.ipam",
