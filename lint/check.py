@@ -1,7 +1,7 @@
 """The part of `make lint` that no other linter has: the language of the project, and the size of its parts.
 
-    names      no word of lint/words.py in the name of a module, class, function or flag
-    texts      no phrase of lint/words.py in messages, help and documentation
+    names      no word of lint/words.py in the name of a module, class, function, parameter, variable, attribute or flag
+    texts      no phrase of lint/words.py in messages, help, docstrings, comments and documentation
     classes    no two public classes with one name
     stores     no room but images/ reaches through `.stores`: ImageService has methods for the others
     callbacks  no lambda assigned to an attribute, and no method to one of another object: a reader who looks for a
@@ -20,8 +20,10 @@ from __future__ import annotations
 
 import argparse
 import ast
+import io
 import re
 import sys
+import tokenize
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -106,6 +108,7 @@ def violations(root: Path) -> Iterator[Violation]:
         yield from check_name(path.parent.name if path.stem == "__init__" else path.stem, "module", place)
         yield from _names(tree, place)
         yield from _texts(tree, place)
+        yield from _comments(source, place)
         yield from _functions(tree, place)
         yield from _stores(tree, place)
         yield from _callbacks(tree, place, methods)
@@ -231,29 +234,51 @@ _PHRASE, _PAGE_PHRASE = _pattern(PHRASES), _pattern(PHRASES | DOC_PHRASES)
 
 
 def _names(tree: ast.Module, place: str) -> Iterator[Violation]:
+    """The names that the module gives: not those of other libraries that it only reads."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.ClassDef):
-            yield from check_name(node.name, "class", f"{place}:{node.lineno}")
-        elif isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            yield from check_name(node.name, "function", f"{place}:{node.lineno}")
-        elif isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in _FLAG_MAKERS:
-            match node.args:
-                case [ast.Constant(str(flag)), *_] if flag not in FORMER_FLAGS:
-                    yield from check_name(flag, "flag", f"{place}:{node.lineno}")
+        match node:
+            case ast.ClassDef(name=name):
+                kind = "class"
+            case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name):
+                kind = "function"
+            case ast.arg(arg=name):
+                kind = "parameter"
+            case ast.Name(id=name, ctx=ast.Store()):
+                kind = "variable"
+            case ast.MatchAs(name=str(name)) | ast.MatchStar(name=str(name)) | ast.ExceptHandler(name=str(name)):
+                kind = "variable"
+            case ast.Attribute(attr=name, ctx=ast.Store()):
+                kind = "attribute"
+            case ast.alias(asname=str(name)):
+                kind = "alias"
+            case ast.Call(func=ast.Name(id=maker), args=[ast.Constant(value=str(name)), *_]):
+                if maker not in _FLAG_MAKERS or name in FORMER_FLAGS:
+                    continue
+                kind = "flag"
+            case _:
+                continue
+        yield from check_name(name, kind, f"{place}:{getattr(node, 'lineno', 1)}")
 
 
 def _texts(tree: ast.Module, place: str) -> Iterator[Violation]:
-    """The string constants, but docstrings."""
-    docstrings = {
-        id(node.body[0].value)
-        for node in ast.walk(tree)
-        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
-        and node.body
-        and isinstance(node.body[0], ast.Expr)
-    }
+    """The string constants: messages, help and docstrings."""
     for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in docstrings:
+        if isinstance(node, ast.Constant) and isinstance(node.value, str):
             yield from check_text(node.value, place, node.lineno, is_page=False)
+
+
+def _comments(source: str, place: str) -> Iterator[Violation]:
+    """The comments; lines that follow each other are one text, since a phrase may begin in one and end in the next."""
+    block: list[str] = []
+    first = 0
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type == tokenize.COMMENT:
+            if block and token.start[0] != first + len(block):
+                yield from check_text("\n".join(block), place, first, is_page=False)
+                block = []
+            first = first if block else token.start[0]
+            block.append(token.string.lstrip("#"))
+    yield from check_text("\n".join(block), place, first, is_page=False)
 
 
 def method_names(package: Path) -> set[str]:

@@ -1,7 +1,8 @@
 """Words that the field does not use, and what it says instead (docs/glossary.md).
 
-NAMES are refused in the names of modules, classes, functions and flags, word by word: `_be_patient` has the word
-`patient`. PHRASES are refused in texts that users see: messages and help in the sources, the documentation.
+NAMES are refused in the names of modules, classes, functions, parameters, variables, attributes and flags, word by
+word: `_be_patient` has the word `patient`. PHRASES are refused in texts: messages, help, docstrings and comments in the
+sources, and the documentation.
 """
 
 from __future__ import annotations
