@@ -17,7 +17,7 @@ import os
 import stat
 
 from darse.archive.entry_files import CAPABILITY, set_xattr, times, write_content
-from darse.archive.errors import ArchiveRefused, shown
+from darse.archive.errors import ArchiveRefused, quoted_path
 from darse.archive.id_mapping import Owners
 from darse.archive.tar import (
     BLOCK_DEVICE,
@@ -78,10 +78,10 @@ class LayerUnpacker:
         except OSError as error:
             if error.errno in HOST_FAULTS or entry is None:
                 raise
-            raise ArchiveRefused(f"entry {shown(entry.path)} cannot be made: {error.strerror}") from error
+            raise ArchiveRefused(f"entry {quoted_path(entry.path)} cannot be made: {error.strerror}") from error
         except (ValueError, OverflowError) as error:
             # An owner, device or time that the kernel has no bits for; a NUL byte in a name.
-            raise ArchiveRefused(f"entry {shown(entry.path) if entry else ''} cannot be made: {error}") from error
+            raise ArchiveRefused(f"entry {quoted_path(entry.path) if entry else ''} cannot be made: {error}") from error
 
     def _make(self, entry: Entry) -> None:
         path = entry.path = self._contained(entry.path)
@@ -125,7 +125,7 @@ class LayerUnpacker:
             return path
         parts = [part for part in path.split(b"/") if part not in (b"", b".")]
         if b".." in parts:
-            raise ArchiveRefused(f"path {shown(path)} leaves the layer")
+            raise ArchiveRefused(f"path {quoted_path(path)} leaves the layer")
         return b"/".join(parts)
 
     def _parent(self, path: bytes) -> int:
@@ -181,7 +181,7 @@ class LayerUnpacker:
             file = os.open(name, _CREATE, mode, dir_fd=directory)
         except FileExistsError:
             if entry.path not in self._whiteouts:
-                raise ArchiveRefused(f"{shown(entry.path)} is there twice") from None
+                raise ArchiveRefused(f"{quoted_path(entry.path)} is there twice") from None
             self._replace_whiteout(entry.path)
             file = os.open(name, _CREATE, mode, dir_fd=directory)
         try:
@@ -220,7 +220,7 @@ class LayerUnpacker:
                     os.mkdir(name, 0o755, dir_fd=directory)
                     os.setxattr(entry.path, _OPAQUE_XATTR, b"y")
                 elif not stat.S_ISDIR(status.st_mode):
-                    raise ArchiveRefused(f"{shown(entry.path)} is there twice") from None
+                    raise ArchiveRefused(f"{quoted_path(entry.path)} is there twice") from None
         self._directories[entry.path] = _Directory(entry, uid, gid)
 
     def _finish_directories(self) -> None:
@@ -239,10 +239,10 @@ class LayerUnpacker:
         try:
             os.link(target, name, src_dir_fd=self._root, dst_dir_fd=directory, follow_symlinks=False)
         except FileExistsError:
-            raise ArchiveRefused(f"{shown(entry.path)} is there twice") from None
+            raise ArchiveRefused(f"{quoted_path(entry.path)} is there twice") from None
         except FileNotFoundError:
             raise ArchiveRefused(
-                f"{shown(entry.path)} is a hard link to {shown(target)}, which is not in the layer"
+                f"{quoted_path(entry.path)} is a hard link to {quoted_path(target)}, which is not in the layer"
             ) from None
 
     def _symlink(self, entry: Entry, directory: int, name: bytes) -> None:
@@ -251,7 +251,7 @@ class LayerUnpacker:
         try:
             os.symlink(entry.link, name, dir_fd=directory)
         except FileExistsError:
-            raise ArchiveRefused(f"{shown(entry.path)} is there twice") from None
+            raise ArchiveRefused(f"{quoted_path(entry.path)} is there twice") from None
         self._own(entry, directory, name)
 
     def _node(self, entry: Entry, directory: int, name: bytes) -> None:
@@ -259,7 +259,7 @@ class LayerUnpacker:
         try:
             os.mknod(name, kind | entry.mode, os.makedev(*entry.device), dir_fd=directory)
         except FileExistsError:
-            raise ArchiveRefused(f"{shown(entry.path)} is there twice") from None
+            raise ArchiveRefused(f"{quoted_path(entry.path)} is there twice") from None
         self._own(entry, directory, name)
         if entry.mode & _SPECIAL_MODES:
             os.chmod(name, entry.mode, dir_fd=directory)
@@ -298,7 +298,7 @@ class LayerUnpacker:
             return
         hidden = name[len(_PREFIX) :]
         if hidden in (b"", b".", b".."):
-            raise ArchiveRefused(f"the whiteout {shown(name)} names nothing")
+            raise ArchiveRefused(f"the whiteout {quoted_path(name)} names nothing")
         path = parent + b"/" + hidden if parent else hidden
         try:
             os.mknod(hidden, stat.S_IFCHR | 0o600, 0, dir_fd=directory)

@@ -17,7 +17,7 @@ import zlib
 from _hashlib import openssl_sha256
 from binascii import a2b_base64
 
-from darse.archive.errors import Damaged, shown
+from darse.archive.errors import Damaged, quoted_path
 from darse.archive.tar_split import TarSplitWriter
 
 # Loading what is for type checkers only takes as long as the rest of a worker's start.
@@ -82,17 +82,17 @@ class TarSplitConverter:
         try:
             file = os.open(path, _FLAGS, dir_fd=self._root)
         except OSError as error:
-            raise Damaged(f"{shown(path)} cannot be read: {error.strerror}") from error
+            raise Damaged(f"{quoted_path(path)} cannot be read: {error.strerror}") from error
         try:
             found = os.fstat(file)
             if not stat.S_ISREG(found.st_mode) or found.st_size < size:
-                raise Damaged(f"{shown(path)} is no regular file of {size} bytes")
+                raise Damaged(f"{quoted_path(path)} is no regular file of {size} bytes")
             self._writer.file(path, size)
             left = size
             while left:
                 piece = os.read(file, min(left, _PIECE))
                 if not piece:
-                    raise Damaged(f"{shown(path)} became shorter")
+                    raise Damaged(f"{quoted_path(path)} became shorter")
                 self._take(piece)
                 left -= len(piece)
         finally:

@@ -16,7 +16,7 @@ import os
 import stat
 
 from darse.archive.entry_files import CAPABILITY, set_xattr, times, write_content
-from darse.archive.errors import ArchiveRefused, shown
+from darse.archive.errors import ArchiveRefused, quoted_path
 from darse.archive.stream import aligned, decompressed, is_compressed
 from darse.archive.tar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK, Blocks, Entry, Reader
 from darse.linux.fs.contained import remove_entry
@@ -141,7 +141,7 @@ class Unpacker:
                 self._complete(path, mode, when)
         except (ValueError, OverflowError) as error:
             # An owner or a device that the kernel has no bits for; a NUL byte in a link.
-            raise ArchiveRefused(f"entry {shown(entry.path) if entry else ''} cannot be made: {error}") from error
+            raise ArchiveRefused(f"entry {quoted_path(entry.path) if entry else ''} cannot be made: {error}") from error
         finally:
             self._close()
 
@@ -192,7 +192,7 @@ class Unpacker:
             if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
                 if self._keep_kinds:
                     raise ArchiveRefused(
-                        f'cannot overwrite non-directory "{self._shown(path)}" with directory "{self._destination}"'
+                        f'cannot overwrite non-directory "{self._full_path(path)}" with directory "{self._destination}"'
                     ) from None
                 remove_entry(parent, name)
                 os.mkdir(name, 0o700, dir_fd=parent)
@@ -221,7 +221,7 @@ class Unpacker:
         except BaseException:
             # A part must not pass for the whole.
             os.unlink(name, dir_fd=parent)
-            self.removed = self._shown(path)
+            self.removed = self._full_path(path)
             raise
         finally:
             os.close(file)
@@ -293,11 +293,11 @@ class Unpacker:
         status = os.stat(name, dir_fd=parent, follow_symlinks=False)
         if self._keep_kinds and stat.S_ISDIR(status.st_mode):
             raise ArchiveRefused(
-                f'cannot overwrite directory "{self._shown(path)}" with non-directory "{self._destination}"'
+                f'cannot overwrite directory "{self._full_path(path)}" with non-directory "{self._destination}"'
             )
         remove_entry(parent, name)
 
-    def _shown(self, path: str) -> str:
+    def _full_path(self, path: str) -> str:
         return f"{self._destination.rstrip('/')}/{path}"
 
     def _finish(self, descriptor: int, entry: Entry) -> None:

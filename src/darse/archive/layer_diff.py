@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 import stat
 
-from darse.archive.errors import ArchiveRefused, shown
+from darse.archive.errors import ArchiveRefused, quoted_path
 from darse.archive.tar_writer import PATH_MAX, VANISHED, TarWriter, xattr
 from darse.linux.fs.contained import ENTER, LEAVE, Walk
 
@@ -75,9 +75,11 @@ class LayerPacker:
     def _check(path: bytes) -> None:
         """Raise ArchiveRefused for what no layer can have."""
         if len(path) >= PATH_MAX:
-            raise ArchiveRefused(f"{shown(path)} is nested too deeply: paths have at most {PATH_MAX - 1} bytes")
+            raise ArchiveRefused(f"{quoted_path(path)} is nested too deeply: paths have at most {PATH_MAX - 1} bytes")
         if path[path.rindex(b"/") + 1 :].startswith(b".wh."):
-            raise ArchiveRefused(f"{shown(path)} cannot be in a layer: names that begin with .wh. mean what is gone")
+            raise ArchiveRefused(
+                f"{quoted_path(path)} cannot be in a layer: names that begin with .wh. mean what is gone"
+            )
 
     def _directory(self, directory: int, path: bytes, status: os.stat_result) -> None:
         self._tar.directory(directory, path[1:], status)

@@ -11,7 +11,7 @@ import stat
 from _hashlib import openssl_sha256
 from _queue import SimpleQueue
 
-from darse.archive.errors import Damaged, shown
+from darse.archive.errors import Damaged, quoted_path
 from darse.archive.stream import write_all
 from darse.archive.tar_split import TarSplitReader
 
@@ -60,16 +60,16 @@ class Reassembler:
         try:
             file = os.open(path, _FLAGS, dir_fd=self._root)
         except OSError as error:
-            raise Damaged(f"{shown(path)} cannot be read: {error.strerror}") from error
+            raise Damaged(f"{quoted_path(path)} cannot be read: {error.strerror}") from error
         try:
             if not stat.S_ISREG(os.fstat(file).st_mode):
-                raise Damaged(f"{shown(path)} is no regular file")
+                raise Damaged(f"{quoted_path(path)} is no regular file")
             for start, count in segments:
                 offset, end = start, start + count
                 while offset < end:
                     piece = os.pread(file, min(end - offset, _PIECE), offset)
                     if not piece:
-                        raise Damaged(f"{shown(path)} is shorter than it was")
+                        raise Damaged(f"{quoted_path(path)} is shorter than it was")
                     offset += len(piece)
                     self._emit(piece)
         finally:

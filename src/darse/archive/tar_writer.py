@@ -11,7 +11,7 @@ import errno
 import os
 import stat
 
-from darse.archive.errors import ArchiveRefused, shown
+from darse.archive.errors import ArchiveRefused, quoted_path
 from darse.archive.headers import END, entry_headers, padded
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, LINK, REGULAR, SYMLINK, TYPES
 from darse.linux.fs.contained import ENTER, LEAVE, Walk
@@ -313,7 +313,7 @@ class TreePacker:
                 inner = path + os.fsencode(child)
                 if len(inner) >= PATH_MAX:
                     raise ArchiveRefused(
-                        f"{shown(inner)} is nested too deeply: paths have at most {PATH_MAX - 1} bytes"
+                        f"{quoted_path(inner)} is nested too deeply: paths have at most {PATH_MAX - 1} bytes"
                     )
                 if kind == ENTER:
                     path = inner + b"/"

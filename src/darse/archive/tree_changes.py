@@ -23,7 +23,7 @@ import os
 import stat
 import struct
 
-from darse.archive.errors import ArchiveRefused, shown
+from darse.archive.errors import ArchiveRefused, quoted_path
 from darse.archive.stream import write_all
 from darse.linux.fs.contained import remove_entry
 from darse.linux.fs.openat2 import open_without_links
@@ -197,11 +197,13 @@ class TreeChanger:
         source = self._opened(above)
         try:
             if not stat.S_ISREG(os.stat(name, dir_fd=source, follow_symlinks=False).st_mode):
-                raise ArchiveRefused(f"{shown(path)} is a hard link to what is no file: {shown(original)}")
+                raise ArchiveRefused(f"{quoted_path(path)} is a hard link to what is no file: {quoted_path(original)}")
             directory, own = self._place(path)
             os.link(name, own, src_dir_fd=source, dst_dir_fd=directory, follow_symlinks=False)
         except FileNotFoundError:
-            raise ArchiveRefused(f"{shown(path)} is a hard link to what is not there: {shown(original)}") from None
+            raise ArchiveRefused(
+                f"{quoted_path(path)} is a hard link to what is not there: {quoted_path(original)}"
+            ) from None
         finally:
             os.close(source)
 

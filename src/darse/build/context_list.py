@@ -82,14 +82,14 @@ class CheckedEntry:
         try:
             self.mode, self.size, self.time = int(mode, 8), int(size), int(time)
         except ValueError:
-            raise InvalidList(f"{shown(self.path)} has a mode, size or time that is no number") from None
+            raise InvalidList(f"{quoted_path(self.path)} has a mode, size or time that is no number") from None
         kind = stat.S_IFMT(self.mode)
         if kind not in _KINDS or self.mode > 0o177777:
-            raise InvalidList(f"{shown(self.path)} has a mode that no file of a context has: {self.mode:o}")
+            raise InvalidList(f"{quoted_path(self.path)} has a mode that no file of a context has: {self.mode:o}")
         if not (0 <= self.size < _MOST_TIME and -_MOST_TIME < self.time < _MOST_TIME):
-            raise InvalidList(f"{shown(self.path)} has a size or time that no file has")
+            raise InvalidList(f"{quoted_path(self.path)} has a size or time that no file has")
         if len(self.link) > _LONGEST_LINK or len(self.identity) > _LONGEST_NAME:
-            raise InvalidList(f"{shown(self.path)} has a link or identity that is too long")
+            raise InvalidList(f"{quoted_path(self.path)} has a link or identity that is too long")
         self.is_directory = kind == stat.S_IFDIR
         self.is_link = kind == stat.S_IFREG and bool(self.link)
 
@@ -114,22 +114,22 @@ class ListCheck:
         key = order(path)
         if key <= self._last:
             what = "is there twice" if key == self._last else "is not in order"
-            raise InvalidList(f"{shown(path)} {what}")
+            raise InvalidList(f"{quoted_path(path)} {what}")
         self._last = key
         directory, slash, name = path.rpartition(b"/")
         if not name or name in (b".", b"..") or len(name) > _LONGEST_NAME or len(path) > _LONGEST_PATH:
-            raise InvalidList(f"{shown(path)} is no path of a context")
+            raise InvalidList(f"{quoted_path(path)} is no path of a context")
         above = self.above
         while above[-1] != directory:
             above.pop()
             if not above:
-                raise InvalidList(f"{shown(path)} is in no directory of the list")
+                raise InvalidList(f"{quoted_path(path)} is in no directory of the list")
         if slash and not directory:
-            raise InvalidList(f"{shown(path)} is no path of a context")
+            raise InvalidList(f"{quoted_path(path)} is no path of a context")
         return key
 
 
-def shown(path: bytes) -> str:
+def quoted_path(path: bytes) -> str:
     """A path in a message: quoted, and no longer than a line."""
     text = ascii(path.decode("utf-8", "surrogateescape"))
     return text if len(text) <= 200 else f"{text[:99]}…{text[-99:]}"

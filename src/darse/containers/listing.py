@@ -55,7 +55,7 @@ class ContainerListing:
             self._endpoints.settings(container),
             graph,
             self._execs.of_container(container.id),
-            self._links.shown(container),
+            self._links.inspect_links(container),
             await self._sizes(container) if size else None,
             apparmor_profile(
                 read_security_options(container.record.host.SecurityOpt),
@@ -81,7 +81,7 @@ class ContainerListing:
         everything = everything or limit > 0 or chosen.shows_stopped
         containers = [
             container
-            for container in sorted(self._store.shown(), key=lambda one: -one.record.created_ns)
+            for container in sorted(self._store.visible(), key=lambda one: -one.record.created_ns)
             if (everything or container.state.active) and chosen.matches(container)
         ]
         shown = containers[:limit] if limit > 0 else containers

@@ -64,9 +64,9 @@ class ContainerStore:
         return (one for one in self.everything() if one.state.status is not Status.CREATING)
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.shown())
+        return sum(1 for _ in self.visible())
 
-    def shown(self) -> Iterator[Container]:
+    def visible(self) -> Iterator[Container]:
         """Those that clients see: all but the engine's own."""
         return (one for one in self if not one.record.plugin)
 
@@ -176,7 +176,7 @@ class ContainerStore:
     def counts(self) -> dict[Status, int]:
         """How many containers there are in each state."""
         counts = dict.fromkeys(Status, 0)
-        for container in self.shown():
+        for container in self.visible():
             counts[container.state.status] += 1
         return counts
 

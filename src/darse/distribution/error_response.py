@@ -65,11 +65,11 @@ def _first_error(content: bytes) -> tuple[str, str]:
     if first is None:
         # Token servers say it in their own ways.
         text = document.get("details") or document.get("message") or document.get("error_description")
-        return ("", _shown(text)) if isinstance(text, str) and text else ("", "")
+        return ("", _printable(text)) if isinstance(text, str) and text else ("", "")
     code, message = first.get("code"), first.get("message")
     code = code if isinstance(code, str) and len(code) < 64 else "UNKNOWN"
     words = code.lower().replace("_", " ")
-    return code, f"{words}: {_shown(message)}" if isinstance(message, str) and message else words
+    return code, f"{words}: {_printable(message)}" if isinstance(message, str) and message else words
 
 
 def folded(document: dict[str, Any]) -> dict[str, Any]:
@@ -78,5 +78,5 @@ def folded(document: dict[str, Any]) -> dict[str, Any]:
     return {key.lower(): value for key, value in document.items()} | exact
 
 
-def _shown(text: str) -> str:
+def _printable(text: str) -> str:
     return "".join(character if character.isprintable() else " " for character in text[:_SHOWN]).strip()

@@ -88,13 +88,15 @@ class Builds:
             removed = await service.prune(policy)
         except BuildError as error:  # of a condition that is none, or takes too long to look for
             raise InvalidParameter(str(error)) from None
-        return [_shown(record, in_use=False) for record in removed]
+        return [_build_cache_record(record, in_use=False) for record in removed]
 
     async def disk_usage(self) -> ObjectUsage[BuildCacheRecord]:
         """What the cache takes."""
         if not self._has_records():
             return ObjectUsage(0, 0, 0, 0, [])
-        records = [_shown(record, in_use=in_use) for record, in_use in await (await self.load()).cache_records()]
+        records = [
+            _build_cache_record(record, in_use=in_use) for record, in_use in await (await self.load()).cache_records()
+        ]
         active = [one for one in records if one.InUse]
         total = sum(one.Size for one in records)
         return ObjectUsage(len(active), len(records), total - sum(one.Size for one in active), total, records)
@@ -143,7 +145,7 @@ def _keep_from_collector() -> None:
     gc.freeze()
 
 
-def _shown(record: CacheRecord, *, in_use: bool) -> BuildCacheRecord:
+def _build_cache_record(record: CacheRecord, *, in_use: bool) -> BuildCacheRecord:
     return BuildCacheRecord(
         ID=record.id,
         Parents=list(record.parents) or None,

@@ -264,7 +264,7 @@ class SystemService:
         ]
         for finding in findings:
             yield finding
-        containers = [container.id for container in self._dependencies.store.shown()]
+        containers = [container.id for container in self._dependencies.store.visible()]
         async for message in self._dependencies.images.fsck.check(containers, repair=repair):
             if message.doing == "done":
                 message.findings += len(findings)

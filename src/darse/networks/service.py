@@ -134,7 +134,7 @@ class NetworkService:
         self._changes = NetworkChanges(
             state, events, self.store, self._registry, self._bridges, self._host, self._reaper, self._locks
         )
-        self.healer = NetworkRepair(
+        self.repair = NetworkRepair(
             self.store,
             self._bridges,
             self._sandboxes,
@@ -156,7 +156,7 @@ class NetworkService:
         self._host.forward()
         # Before anything is made, so that no change after that goes unnoticed.
         table = TableNotices(self._config.nft_table, self._nft[0].address()) if self._nft is not None else None
-        self.healer.listen(table, forwards=self._config.ip_forward)
+        self.repair.listen(table, forwards=self._config.ip_forward)
         self._host.find_rules()
         self.store.repair(copies, PREDEFINED)
         self.store.take_back(beside, running)
@@ -176,7 +176,7 @@ class NetworkService:
         await self._host.rebuild_firewall()
         await self._host.begin()
         self._started = True
-        self.healer.start()
+        self.repair.start()
         self._reaper.start()
         self._names.start()
         self._mapper.start()
@@ -201,7 +201,7 @@ class NetworkService:
 
     async def close(self) -> None:
         """Let go; networks, links and rules stay for the containers that run."""
-        await self.healer.close()
+        await self.repair.close()
         await self._host.close()
         await self._names.close()
         await self.pool.close()
@@ -215,7 +215,7 @@ class NetworkService:
 
     async def remove_networks_from_host(self) -> None:
         """See `HostNetworks.remove_all`."""
-        await self.healer.close()
+        await self.repair.close()
         await self._mapper.settle()
         await self._host.remove_all()
 

@@ -187,7 +187,7 @@ async def test_a_bridge_that_is_gone_is_told_and_one_that_was_made_anew_is_used(
     async with asyncio.timeout(5):
         while len(host.service.pool) < READY:
             await asyncio.sleep(0.002)
-    await host.service.healer.close()
+    await host.service.repair.close()
     network = host.service.store.get("bridge")
     subprocess.run(["ip", "link", "delete", network.bridge], check=True)
     with pytest.raises(Conflict, match=f"bridge {network.bridge} of network bridge was deleted"):

@@ -166,14 +166,14 @@ def _differences(old: Operation | None, new: Operation) -> Iterator[str]:
     for path in sorted({*one, *other}):
         before, now = one.get(path), other.get(path)
         if before != now and path != "meta.environment":
-            yield f"{_WORDS.get(path, path)}: {_shown(now)}, was {_shown(before)}"
+            yield f"{_WORDS.get(path, path)}: {_formatted(now)}, was {_formatted(before)}"
 
 
 def _variables(old: Sequence[str], new: Sequence[str]) -> Iterator[str]:
     one, other = (dict(entry.split("=", 1) for entry in entries) for entries in (old, new))
     for name in sorted({*one, *other}):
         if one.get(name) != other.get(name):
-            yield f"the variable {name}: {_shown(other.get(name))}, was {_shown(one.get(name))}"
+            yield f"the variable {name}: {_formatted(other.get(name))}, was {_formatted(one.get(name))}"
 
 
 def _fields(operation: Operation | None) -> dict[str, Any]:
@@ -195,7 +195,7 @@ def _fields(operation: Operation | None) -> dict[str, Any]:
     return found
 
 
-def _shown(value: object) -> str:
+def _formatted(value: object) -> str:
     if value is None:
         return "not set"
     if isinstance(value, bytes):

@@ -21,7 +21,7 @@ class Quantity:
         raise NotImplementedError
 
     @property
-    def shown(self) -> Any:
+    def formatted(self) -> Any:
         """What `config` prints."""
         raise NotImplementedError
 
@@ -39,7 +39,7 @@ class ByteCount(int, Quantity):
             raise ValueError(str(error)) from error
 
     @property
-    def shown(self) -> str:
+    def formatted(self) -> str:
         return str(int(self))
 
 
@@ -55,7 +55,7 @@ class Duration(int, Quantity):
             raise ValueError(f'time: invalid duration "{text}"') from error
 
     @property
-    def shown(self) -> str:
+    def formatted(self) -> str:
         return go_duration(int(self))
 
 
@@ -85,7 +85,7 @@ class FileMode(int, Quantity):
         return cls(value)
 
     @property
-    def shown(self) -> str:
+    def formatted(self) -> str:
         return f"0{int(self):o}"
 
 
@@ -100,7 +100,7 @@ class Processors(float, Quantity):
             raise ValueError(f'"{value}" is no number') from None
 
     @property
-    def shown(self) -> float | int:
+    def formatted(self) -> float | int:
         exact = float(self)
         for digits in range(1, 10):
             shortest = float(f"{exact:.{digits}g}")
@@ -122,7 +122,7 @@ class DeviceCount(int, Quantity):
         return cls(int(value))
 
     @property
-    def shown(self) -> int:
+    def formatted(self) -> int:
         return int(self)
 
 

@@ -92,10 +92,10 @@ async def wait_for(session: ProjectSession, watch: StateWatch, name: str, contai
     except ComposeError:
         session.report(resource, "Error", FAILED)
         raise
-    session.report(resource, "Exited" if condition == COMPLETED else _shown(found), DONE)
+    session.report(resource, "Exited" if condition == COMPLETED else _reported_status(found), DONE)
 
 
-def _shown(found: ContainerInspect) -> str:
+def _reported_status(found: ContainerInspect) -> str:
     return "Healthy" if isinstance(found.State.Health, Health) else "Started"
 
 

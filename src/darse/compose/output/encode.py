@@ -99,7 +99,7 @@ def _in_yaml(value: Any) -> Any:
     if isinstance(value, ModelPart):
         return _part_in_yaml(value)
     if isinstance(value, Quantity):
-        return value.shown
+        return value.formatted
     if isinstance(value, dict):
         return {key: _in_yaml(value[key]) for key in sorted(value, key=natural)}
     return [_in_yaml(one) for one in value] if isinstance(value, list) else value
@@ -142,7 +142,7 @@ def in_json(value: Any) -> Any:
     if isinstance(value, ModelPart):
         return _part_in_json(value)
     if isinstance(value, Quantity):
-        return value.shown
+        return value.formatted
     if isinstance(value, dict):
         return {key: in_json(value[key]) for key in sorted(value)}
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e21:

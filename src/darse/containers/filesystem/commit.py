@@ -92,7 +92,7 @@ class Commits:
         async with images.lease() as lease:
             lease.hold(*chain)
             with dependencies.traces.record("commit", container.id):
-                async with self._still(container, pause=options.pause):
+                async with self._paused(container, pause=options.pause):
                     layer = await images.commit_layer(
                         upper,
                         chain[-1] if chain else None,
@@ -123,7 +123,7 @@ class Commits:
         return chosen
 
     @asynccontextmanager
-    async def _still(self, container: Container, *, pause: bool) -> AsyncIterator[None]:
+    async def _paused(self, container: Container, *, pause: bool) -> AsyncIterator[None]:
         """Freeze a container that runs for the duration of the block.
 
         That is not its state, and not on record: an engine that takes over lets it go on.

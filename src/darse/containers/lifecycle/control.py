@@ -52,7 +52,7 @@ class Control:
         if not container.state.alive:
             self._dependencies.publish(container, "stop")
             return
-        await self._ask_and_kill(container, number, stop_seconds(container) if seconds is None else seconds)
+        await self._stop_with_timeout(container, number, stop_seconds(container) if seconds is None else seconds)
 
     async def stop_all(self, most_seconds: int) -> None:
         """Stop every container because the engine ends: restart policies bring them back with the next engine.
@@ -61,7 +61,7 @@ class Control:
         """
         running = [container for container in self._dependencies.store if container.state.alive]
         stops = (
-            self._ask_and_kill(one, stop_signal(one.record.config), _at_most(most_seconds, stop_seconds(one)))
+            self._stop_with_timeout(one, stop_signal(one.record.config), _at_most(most_seconds, stop_seconds(one)))
             for one in running
         )
         for one, result in zip(running, await asyncio.gather(*stops, return_exceptions=True), strict=True):
@@ -84,7 +84,7 @@ class Control:
                 write = functools.partial(self._dependencies.store.save_state, container)
                 self._dependencies.pending_writes.write(container.id, write)
 
-    async def _ask_and_kill(self, container: Container, number: int, seconds: int) -> None:
+    async def _stop_with_timeout(self, container: Container, number: int, seconds: int) -> None:
         ended = container.next_exit()
         with container.under_way(Purpose.ENDING), self._dependencies.traces.record("stop", container.id):
             process = self._process_of(container)

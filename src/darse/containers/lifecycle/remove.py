@@ -90,7 +90,7 @@ class Removal:
         """Remove every container that does not run and matches."""
         deleted, reclaimed = [], 0
         until = filters.until_ns()
-        for container in self._dependencies.store.shown():
+        for container in self._dependencies.store.visible():
             labels = container.record.config.Labels
             if container.state.active or not (filters.labels(labels) and filters.without_labels(labels)):
                 continue

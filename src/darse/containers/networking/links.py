@@ -67,7 +67,7 @@ class Links:
             links[ContainerLink(found.id, alias)] = None
         return list(links)
 
-    def shown(self, container: Container) -> list[str]:
+    def inspect_links(self, container: Container) -> list[str]:
         """The links of an inspect: `/target:/container/alias`."""
         return [
             f"/{target.name}:/{container.name}/{link.alias}"

@@ -50,7 +50,8 @@ class CommandLine(msgspec.Struct, frozen=True):
         conflicts = sorted(set(self.given) & set(in_file) - {"runtimes"})
         if conflicts:
             texts = ", ".join(
-                f"{key}: (from flag: {_shown(self.given[key])}, from file: {_shown(in_file[key])})" for key in conflicts
+                f"{key}: (from flag: {_formatted(self.given[key])}, from file: {_formatted(in_file[key])})"
+                for key in conflicts
             )
             raise InvalidParameter(
                 f"unable to configure the Docker daemon with file {self.config_file}: the following directives are "
@@ -218,7 +219,7 @@ def _fits(option: Option, value: Any) -> bool:
     return isinstance(value, dict)
 
 
-def _shown(value: Any) -> str:
+def _formatted(value: Any) -> str:
     """A value as Go prints it."""
     if isinstance(value, bool):
         return str(value).lower()

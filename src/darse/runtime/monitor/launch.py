@@ -168,7 +168,7 @@ class ExecLaunch:
         try:
             words = ("--detach", "--pid-file", str(bundle.container_pid), "--process", str(bundle.config))
             self._command = runtime.command("exec", *words, bundle.container_id)
-            self._monitor_process = null.shown_to(
+            self._monitor_process = null.call_with_device(
                 lambda: ConmonProcess(arguments, bundle, stdio, attach=attach), bundle.directory
             )
             if attach:

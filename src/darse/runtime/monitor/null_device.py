@@ -43,13 +43,13 @@ class NullDevice:
         """
         self._works = True
         try:
-            self.shown_to(_open_null, directory)
+            self.call_with_device(_open_null, directory)
         except OSError as error:
             self._works = False
             _log.warning("execs read from the host's %s: there can be no other here: %s", _NULL, error)
         (directory / _NAME).unlink(missing_ok=True)
 
-    def shown_to(self, function: Callable[[], T], directory: Path) -> T:
+    def call_with_device(self, function: Callable[[], T], directory: Path) -> T:
         """Call `function` where a new device, made in `directory`, is at /dev/null, for what it spawns, too.
 
         Blocks. Raises OSError.
