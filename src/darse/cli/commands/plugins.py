@@ -56,14 +56,14 @@ def inspect(invocation: Invocation) -> int:
 
 def _granted(invocation: Invocation, remote: str, registry_auth: str, *, ask: bool) -> list[PluginPrivilegeDocument]:
     """What a plugin asks for, when the user grants it. Raises CliError."""
-    wanted = invocation.client.do(plugins.privileges(remote, credentials=registry_auth)) or []
-    if wanted and ask:
+    privileges = invocation.client.do(plugins.privileges(remote, credentials=registry_auth)) or []
+    if privileges and ask:
         sys.stdout.write(f'Plugin "{remote}" is requesting the following privileges:\n')
-        for one in wanted:
+        for one in privileges:
             sys.stdout.write(f" - {one['Name']}: [{' '.join(one['Value'] or ())}]\n")
         if not confirm("Do you grant the above permissions?"):
             raise CliError("permission denied while installing plugin")
-    return wanted
+    return privileges
 
 
 def _auth(invocation: Invocation, remote: str) -> str:

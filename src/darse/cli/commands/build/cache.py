@@ -27,8 +27,8 @@ def disk_usage(invocation: Invocation) -> int:
     """Print the records, and what they take together."""
     options = invocation.options
     usage = invocation.client.do(system.disk_usage(["build-cache"]))
-    wanted = parse_filters(options.filter) or {}
-    records = [one for one in usage.get("BuildCache") or () if _matches(one, wanted)]
+    filters = parse_filters(options.filter) or {}
+    records = [one for one in usage.get("BuildCache") or () if _matches(one, filters)]
     rows = [CacheRow(one, truncate=not options.verbose) for one in records]
     source = _TABLE if options.format in ("", "table") else options.format
     write(source, rows, HEADINGS, may_fit=source == _TABLE and not options.verbose, spare=SPARE)
@@ -39,7 +39,7 @@ def disk_usage(invocation: Invocation) -> int:
     return 0
 
 
-def _matches(record: Mapping[str, Any], wanted: Mapping[str, list[str]]) -> bool:
+def _matches(record: Mapping[str, Any], filters: Mapping[str, list[str]]) -> bool:
     facts = {
         "id": record["ID"],
         "type": record["Type"],
@@ -52,7 +52,7 @@ def _matches(record: Mapping[str, Any], wanted: Mapping[str, list[str]]) -> bool
         re.search(value, record["Description"]) is not None
         if name == "description"
         else facts.get(name, value) == (value or "true")
-        for name, values in wanted.items()
+        for name, values in filters.items()
         for value in values
     )
 

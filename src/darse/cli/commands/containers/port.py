@@ -18,34 +18,34 @@ if TYPE_CHECKING:
 
 def port(invocation: Invocation) -> int:
     """Print which ports of the host lead to a container."""
-    name, *wanted = invocation.arguments
+    name, *requested = invocation.arguments
     settings = invocation.client.do(containers.inspect(name))["NetworkSettings"]
     ports = settings["Ports"] or {}
     if invocation.options.reachable:
         from darse.cli.command_line.help_pages import fitted
 
-        sys.stdout.writelines(f"{line}\n" for line in fitted(_reachable(settings, wanted)))
+        sys.stdout.writelines(f"{line}\n" for line in fitted(_reachable(settings, requested)))
         return 0
-    if not any(wanted):
+    if not any(requested):
         lines = [f"{key} -> {_address(binding)}\n" for key, bindings in ports.items() for binding in bindings or ()]
         sys.stdout.writelines(sorted(lines, key=natural))
         return 0
-    number, _, protocol = wanted[0].partition("/")
+    number, _, protocol = requested[0].partition("/")
     if not (number.isascii() and number.isdigit()):
         raise CliError(f'Error: invalid port ({number}): strconv.ParseUint: parsing "{number}": invalid syntax')
     bindings = ports.get(f"{number}/{protocol or 'tcp'}")
     if not bindings:
-        raise CliError(f"Error: No public port '{wanted[0]}' published for {name}")
+        raise CliError(f"Error: No public port '{requested[0]}' published for {name}")
     for binding in bindings:
         sys.stdout.write(f"{_address(binding)}\n")
     return 0
 
 
-def _reachable(settings: NetworkSettingsDocument, wanted: list[str]) -> list[str]:
+def _reachable(settings: NetworkSettingsDocument, requested: list[str]) -> list[str]:
     """A line for each port: where on the host it is, and from where it can be reached there."""
     ports = settings["Ports"] or {}
     ipv4_only = not any(network.get("GlobalIPv6Address") for network in (settings.get("Networks") or {}).values())
-    asked = f"{wanted[0]}{'' if '/' in wanted[0] else '/tcp'}" if wanted else ""
+    asked = f"{requested[0]}{'' if '/' in requested[0] else '/tcp'}" if requested else ""
     lines = []
     for key, bindings in ports.items():
         if asked in ("", key):

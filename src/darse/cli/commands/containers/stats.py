@@ -90,8 +90,8 @@ class _Fleet:
 
     def _follow(self) -> None:
         """Add containers as they start, and drop them as they end."""
-        wanted = {"create", "start", "destroy"} if self._everything else {"start", "die", "destroy"}
-        filters = {"type": ["container"], "event": sorted(wanted)}
+        actions = {"create", "start", "destroy"} if self._everything else {"start", "die", "destroy"}
+        filters = {"type": ["container"], "event": sorted(actions)}
         try:
             for event in self._client.open(system.events(filters=filters)).messages():
                 container = event["Actor"]["ID"][:12]

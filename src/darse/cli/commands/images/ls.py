@@ -17,9 +17,9 @@ def list_images(invocation: Invocation) -> int:
     """Print the images."""
     options = invocation.options
     filters = parse_filters(options.filter) or {}
-    wanted = invocation.arguments[0] if invocation.arguments else ""
-    if wanted:
-        filters.setdefault("reference", []).append(wanted)
+    requested = invocation.arguments[0] if invocation.arguments else ""
+    if requested:
+        filters.setdefault("reference", []).append(requested)
     if options.tree:
         return _tree(invocation, filters)
     source = options.format
@@ -34,8 +34,8 @@ def list_images(invocation: Invocation) -> int:
     ]
     is_default = source in ("", "table") and not options.no_trunc
     write(default_format(source, quiet=options.quiet, digest=options.digests), all_rows, HEADINGS, may_fit=is_default)
-    if wanted and not found and invocation.path == "images" and f"image {wanted}" in index.COMMANDS:
-        sys.stderr.write(f'\nNo images found matching "{wanted}": did you mean "darse image {wanted}"?\n')
+    if requested and not found and invocation.path == "images" and f"image {requested}" in index.COMMANDS:
+        sys.stderr.write(f'\nNo images found matching "{requested}": did you mean "darse image {requested}"?\n')
     return 0
 
 

@@ -64,7 +64,7 @@ def _given_password(options: Any) -> str:
 
 
 def _stored(invocation: Invocation, server: str) -> AuthConfigDocument:
-    """What is stored; a helper that fails is told of, and the user is asked instead."""
+    """What is stored; the failure of a helper is printed, and the user is asked instead."""
     try:
         return credentials.get(invocation.settings, server)  # type: ignore[return-value]
     except CliError as error:
@@ -89,13 +89,13 @@ def _with_stored(invocation: Invocation, stored: AuthConfigDocument) -> str | No
         return None
 
 
-def _prove(invocation: Invocation, wanted: AuthConfigDocument) -> str:
+def _prove(invocation: Invocation, auth_config: AuthConfigDocument) -> str:
     """Let the engine ask the registry, and store what it gave; without an engine ask it directly. Raises CliError."""
     try:
-        answer = invocation.client.do(images.log_in(wanted)) or {}
+        answer = invocation.client.do(images.log_in(auth_config)) or {}
     except ConnectionFailed:
-        answer = _prove_directly(wanted)
-    kept = dict(wanted)
+        answer = _prove_directly(auth_config)
+    kept = dict(auth_config)
     if answer.get("IdentityToken"):
         kept |= {"password": "", "identitytoken": answer["IdentityToken"]}
     try:
@@ -105,17 +105,17 @@ def _prove(invocation: Invocation, wanted: AuthConfigDocument) -> str:
     return str(answer.get("Status", ""))
 
 
-def _prove_directly(wanted: AuthConfigDocument) -> AuthResponseDocument:
+def _prove_directly(auth_config: AuthConfigDocument) -> AuthResponseDocument:
     import os
 
     from darse.distribution import Credentials, Limits, RegistryClient, RegistryError
     from darse.distribution.hosts import proxies_of
 
     client = RegistryClient(
-        proxies_of(os.environ), Credentials(wanted["username"], wanted["password"]), limits=Limits(attempts=1)
+        proxies_of(os.environ), Credentials(auth_config["username"], auth_config["password"]), limits=Limits(attempts=1)
     )
     try:
-        token = client.login(wanted["serveraddress"])
+        token = client.login(auth_config["serveraddress"])
     except RegistryError as error:
         raise CliError(str(error)) from error
     return {"Status": "Login Succeeded", "IdentityToken": token}

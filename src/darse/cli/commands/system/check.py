@@ -62,9 +62,9 @@ def check(invocation: Invocation) -> int:
     if last.get("doing") != "done":
         raise CliError("the engine broke the check off: look at its log")
     remaining = last.get("problems", 0)
-    wanted = dict.fromkeys(str(one["pull"]) for one in findings if one.get("pull"))
-    if options.repair and wanted:
-        remaining = _pull(invocation, list(wanted))
+    references = dict.fromkeys(str(one["pull"]) for one in findings if one.get("pull"))
+    if options.repair and references:
+        remaining = _pull(invocation, list(references))
     if options.format != "json":
         if "images" in last or "layers" in last:
             screen.control(f"{_looked_at(last)}: ")
@@ -76,8 +76,8 @@ def check(invocation: Invocation) -> int:
 def _looked_at(last: CheckMessageDocument) -> str:
     images, layers, documents = last.get("images", 0), last.get("layers", 0), last.get("documents", 0)
     counts = [(images, "image"), (layers, "layer"), (documents, "document")]
-    said = ", ".join(f"{count} {kind}{'s' * (count != 1)}" for count, kind in counts)
-    return f"{said}, {human_size(last.get('bytes', 0))} looked at"
+    summary = ", ".join(f"{count} {kind}{'s' * (count != 1)}" for count, kind in counts)
+    return f"{summary}, {human_size(last.get('bytes', 0))} looked at"
 
 
 def _rebuild(options: Options) -> int:
@@ -112,9 +112,9 @@ class _Shown:
         """Print one finding."""
         self.clear()
         mark = "repaired" if message.get("repaired") else _MARKS.get(message["level"], message["level"])
-        said = f"{mark:<8}  {screen.visible(message['subject'])}: {screen.visible(message['finding'])}"
+        line = f"{mark:<8}  {screen.visible(message['subject'])}: {screen.visible(message['finding'])}"
         advice = [f"{'':<8}  -> {screen.visible(message['advice'])}"] if message.get("advice") else []
-        text = "".join(f"{line}\n" for line in fitted([said, *advice]))
+        text = "".join(f"{line}\n" for line in fitted([line, *advice]))
         if self._has_colours:
             text = f"\x1b[{_COLOURS.get(mark, '0')}m{text[:8]}\x1b[0m{text[8:]}"
         screen.control(text)
