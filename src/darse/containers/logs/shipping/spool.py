@@ -121,15 +121,15 @@ class Spool:
 
 def _find(files: LogFiles, position: Position) -> tuple[OpenLog | None, Position]:
     """Open the file of a position; where retention has removed it, the next one. Blocks."""
-    while (wanted := max(position.sequence, files.oldest())) <= files.newest():
-        if wanted != position.sequence:
-            position = Position(wanted, unfinished=position.unfinished)
-        log = files.open(wanted)
+    while (number := max(position.sequence, files.oldest())) <= files.newest():
+        if number != position.sequence:
+            position = Position(number, unfinished=position.unfinished)
+        log = files.open(number)
         if log is not None:
             return log, position
-        if wanted == files.newest():
+        if number == files.newest():
             break  # conmon has not made it yet
-        position = Position(wanted + 1, unfinished=position.unfinished)
+        position = Position(number + 1, unfinished=position.unfinished)
     return None, position
 
 
