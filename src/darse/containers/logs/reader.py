@@ -230,9 +230,9 @@ class LineFormatter:
     def __init__(self, options: LogOptions, details: str, *, terminal: bool) -> None:
         """With a `terminal` there is one stream, so that lines need not stay apart: that is half the time."""
         self._terminal = terminal
-        self._wanted = {b"stdout": STDOUT} if options.stdout else {}
+        self._streams = {b"stdout": STDOUT} if options.stdout else {}
         if options.stderr:
-            self._wanted[b"stderr"] = STDERR
+            self._streams[b"stderr"] = STDERR
         self._since = log_time(options.since_ns) if options.since_ns else b""
         self._until = log_time(options.until_ns) if options.until_ns else b""
         self._timestamps = options.timestamps
@@ -255,7 +255,7 @@ class LineFormatter:
             # Not the end: the clock may have been set back after this line.
             if moment < self._since or (self._until and moment > self._until):
                 continue
-            stream = self._wanted.get(stream_name)
+            stream = self._streams.get(stream_name)
             if stream is None:
                 continue
             # The tag is F, or F and more, where the line is at its end.

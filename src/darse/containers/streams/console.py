@@ -68,7 +68,7 @@ class Attachment:
         self.waits_since: float | None = None
         self._buffer: deque[Piece] = deque()
         self._size = 0
-        self._news = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._finished = False
 
     @property
@@ -84,12 +84,12 @@ class Attachment:
             self.waits_since = asyncio.get_running_loop().time()
         self._buffer.append(piece)
         self._size += len(piece[1]) + _PIECE_OVERHEAD
-        self._news.set()
+        self._wakeup.set()
 
     def finish(self) -> None:
         """No more output comes; what is buffered is still delivered."""
         self._finished = True
-        self._news.set()
+        self._wakeup.set()
 
     def let_go(self) -> None:
         """End the attachment of a client that does not read, and drop what waits for it."""
@@ -114,8 +114,8 @@ class Attachment:
             elif self._finished:
                 return
             else:
-                self._news.clear()
-                await self._news.wait()
+                self._wakeup.clear()
+                await self._wakeup.wait()
 
     def _next(self) -> Batch:
         batch = [self._buffer.popleft()]
@@ -189,8 +189,8 @@ class ConsoleHub:
         self._attachments: dict[Attachment, None] = {}
         # Those that the process waits for.
         self._full: set[Attachment] = set()
-        self._onlookers: set[Attachment] = set()
-        self._patience: asyncio.TimerHandle | None = None
+        self._late_attachments: set[Attachment] = set()
+        self._stall_timer: asyncio.TimerHandle | None = None
         # Whether a piece of output is being handed out.
         self._sharing = False
         self._exited = False
@@ -213,14 +213,14 @@ class ConsoleHub:
             # Without a monitor the process has ended: as with docker its streams are empty, and end with it.
             with contextlib.suppress(FileNotFoundError, ConnectionRefusedError):
                 self.connect()
-            self._onlookers.add(attachment)
+            self._late_attachments.add(attachment)
         self._attachments[attachment] = None
 
     def remove_attachment(self, attachment: Attachment) -> None:
         """Stop sharing with `attachment`."""
         if attachment in self._attachments:
             del self._attachments[attachment]
-            self._onlookers.discard(attachment)
+            self._late_attachments.discard(attachment)
             self.read_by(attachment)
             if attachment.detached:
                 self._on_detach()
@@ -237,15 +237,15 @@ class ConsoleHub:
 
     def balance(self) -> None:
         """Read from conmon while every attachment has room."""
-        if self._patience is not None and not self._full:
-            self._patience.cancel()
-            self._patience = None
+        if self._stall_timer is not None and not self._full:
+            self._stall_timer.cancel()
+            self._stall_timer = None
         if self._console is None or self._sharing:
             return
         if self._full:
             self._console.pause()
-            if self._patience is None and not self._onlookers.isdisjoint(self._full):
-                self._patience = asyncio.get_running_loop().call_later(STALLED_SECONDS, self._let_go)
+            if self._stall_timer is None and not self._late_attachments.isdisjoint(self._full):
+                self._stall_timer = asyncio.get_running_loop().call_later(STALLED_SECONDS, self._let_go)
         else:
             self._console.resume()
 
@@ -254,9 +254,9 @@ class ConsoleHub:
 
         Also those whose buffers have some room yet: the process would wait for each of them next.
         """
-        self._patience = None
+        self._stall_timer = None
         before = asyncio.get_running_loop().time() - STALLED_SECONDS * 0.9
-        stalled = [one for one in self._onlookers if one.waits_since is not None and one.waits_since <= before]
+        stalled = [one for one in self._late_attachments if one.waits_since is not None and one.waits_since <= before]
         if stalled:
             _log.warning("%d clients of a container's streams do not read, and are let go", len(stalled))
         self._leave_in_turns(iter(stalled))
@@ -340,6 +340,6 @@ class ConsoleHub:
         for attachment in list(self._attachments):
             attachment.finish()
         self._attachments.clear()
-        self._onlookers.clear()
+        self._late_attachments.clear()
         self._full.clear()
         self.balance()
