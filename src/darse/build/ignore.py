@@ -105,11 +105,6 @@ class PathMatcher:
             self._exceptions.append(exception)
             self._expressions.append(_compiled(run))
 
-    @property
-    def has_exceptions(self) -> bool:
-        """Whether a path below a directory that matches may not match."""
-        return bool(self._literals)
-
     def matches(self, path: str) -> bool:
         """Whether a path (relative, cleaned) matches by itself or by a directory above it. The root never does."""
         if path == ".":

@@ -184,10 +184,6 @@ class ImageService:
         """Return an image by name, id or abbreviated id. Raises NotFound and InvalidParameter."""
         return self.stores.images.find(reference, platform).image
 
-    def target_of(self, reference: str) -> Descriptor:
-        """Return what a name, id or digest refers to: a manifest or an index. Raises NotFound and InvalidParameter."""
-        return self.stores.images.find(reference).target.descriptor
-
     def find_image(self, reference: str, platform: Platform | None = None) -> FoundImage:
         """Return an image, the target it was found in, and the name it was found by.
 

@@ -88,7 +88,7 @@ async def test_a_layer_without_its_directory_is_missing(images, one):
 async def test_a_layer_that_a_registry_has_is_dropped_so_that_a_pull_brings_it(images, one):
     for layer in one.layers:
         images.stores.compressed.add(layer.diff_id, layer.blob, "docker.io/library/one")
-    digest = images.target_of("one:1").digest
+    digest = images.stores.images.find("one:1").target.digest
     damage(images, one.chain_ids[0])
     (found,), problems = await check(images)
     assert (found.pull, found.advice, problems) == (f"one@{digest}", f"pull one@{digest} again", 1)

@@ -120,14 +120,14 @@ EMPTY = {"blobs/sha256": 0, "layers": 0, "ingest": 0}
 async def test_an_index_keeps_its_platforms_and_gives_them_back(images, tmp_path):
     archive, index = two_platforms()
     assert await load(images, archive) == "Loaded image: multi.example/x:1\n"
-    assert images.target_of("multi.example/x:1").digest == digest_of(index)
+    assert images.stores.images.find("multi.example/x:1").target.digest == digest_of(index)
     assert content_of(images, "multi.example/x:1", "arch") == HOST
     assert content_of(images, "multi.example/x:1", "arch", platforms.parse(f"linux/{OTHER}")) == OTHER
     again = await saved(images, "multi.example/x:1")
     await images.deletion.remove_image("multi.example/x:1", force=False, prune=True)
     assert stored(tmp_path) == EMPTY
     await load(images, again)
-    assert images.target_of("multi.example/x:1").digest == digest_of(index)
+    assert images.stores.images.find("multi.example/x:1").target.digest == digest_of(index)
     assert len(images.stores.images) == 2
 
 

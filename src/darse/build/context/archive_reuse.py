@@ -27,7 +27,6 @@ from darse.core.exhaustion import in_words
 
 #: Bytes between two places at which archives are compared.
 MARK_BYTES = 1 << 20
-_DIGEST_BYTES = sha256().digest_size
 _IN_MEMORY = 2 * MARK_BYTES
 _PIECE = 256 << 10
 # In the place of a Dockerfile's path; no path is so.

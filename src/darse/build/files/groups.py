@@ -6,12 +6,10 @@ that something else uses as well is committed before it is changed further.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 
 from darse.build.errors import BuildError
-from darse.build.graph.operations import EMPTY, SKIP_OUTPUT, CopyAction, FileAction, FileChange, FileOperation
+from darse.build.graph.operations import EMPTY, SKIP_OUTPUT, CopyAction, FileChange, FileOperation
 
 
 class TreeChange(msgspec.Struct, frozen=True):
@@ -63,8 +61,3 @@ def group_changes(operation: FileOperation, inputs: int) -> list[ChangeGroup]:
         else:
             groups.append(ChangeGroup(action.input, (change,), result, action.output))
     return [group for group in groups if group.output != SKIP_OUTPUT or users[group.result]]
-
-
-def outputs_of(actions: Sequence[FileAction]) -> list[int]:
-    """The numbers of an operation's outputs, in order."""
-    return sorted(action.output for action in actions if action.output != SKIP_OUTPUT)

@@ -112,4 +112,4 @@ class ArtifactTransfers:
         try:
             return await try_endpoints(client, reference, push, writing=True)
         except RegistryError as error:
-            raise registry_errors.of_push(error, reference) from error
+            raise registry_errors.of_push(error) from error

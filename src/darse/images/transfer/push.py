@@ -116,7 +116,7 @@ class Pusher:
         try:
             return await try_endpoints(client, name, push, writing=True)
         except RegistryError as error:
-            raise registry_errors.of_push(error, name) from error
+            raise registry_errors.of_push(error) from error
 
     def _named(self, name: Reference) -> list[tuple[Reference, Target]]:
         """The tags that are pushed, with their targets. Raises NotFound in docker's words."""

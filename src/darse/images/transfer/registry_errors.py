@@ -42,7 +42,7 @@ def _of_pull(error: RegistryError, reference: Reference) -> EngineError:
     return of_any(error)
 
 
-def of_push(error: RegistryError, reference: Reference) -> EngineError:
+def of_push(error: RegistryError) -> EngineError:
     """Why a push failed."""
     if isinstance(error, errors.Denied):
         return SystemFault(str(error))
