@@ -119,10 +119,13 @@ async def test_who_comes_when_a_flush_has_just_ended(state: State, disk: Disk, m
             add(state)
             late.append(asyncio.create_task(state.flush()))
 
+    await state.flush()
+    before = disk.flushes
     monkeypatch.setattr(DatabaseLog, "_flush", and_another)
     add(state)
     await state.flush()
     await late[0]
+    assert disk.flushes == before + 2
 
 
 async def test_whoever_is_cancelled_takes_nobody_along(state: State, disk: Disk) -> None:

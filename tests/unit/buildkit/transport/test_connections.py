@@ -152,6 +152,7 @@ async def test_what_is_no_http2_ends_the_connection_and_nothing_else(served: Ser
     served.peer.shutdown(socket.SHUT_WR)
     async with asyncio.timeout(10):
         await served.protocol.ended()
+    assert served.protocol.lost.is_set()
 
 
 class RawClient:
@@ -281,8 +282,10 @@ async def test_what_is_sent_behind_a_fault_without_end_is_not_read_for_ever(over
 async def test_who_stays_behind_a_fault_is_left(over_tcp: ByNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "_DISCARD_SECONDS", 0.05)
     await asyncio.get_running_loop().sock_sendall(over_tcp.peer, BEGIN + PING_OF_SIX_BYTES)
+    assert not over_tcp.protocol.lost.is_set()
     async with asyncio.timeout(10):
         await over_tcp.protocol.ended()
+    assert over_tcp.protocol.lost.is_set()
 
 
 async def test_a_frame_that_is_too_long_is_refused_by_its_length(over_tcp: ByNetwork) -> None:

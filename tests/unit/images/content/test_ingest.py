@@ -61,9 +61,12 @@ def test_a_source_that_cannot_go_on_starts_again(content):
     with content.open_ingest(DIGEST) as partial:
         partial.write(b"x" * 100)
         partial.restart()
+        assert partial.offset == 0
         partial.write(CONTENT)
         partial.complete(len(CONTENT))
+        content.share(content.ingests.path(DIGEST), DIGEST)
         partial.discard()
+    assert content.read(DIGEST) == CONTENT
 
 
 def test_a_digest_has_one_writer(content):
