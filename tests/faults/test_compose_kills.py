@@ -18,6 +18,7 @@ from typing import Any
 
 import pytest
 from tests.support.engine import BUSYBOX, Engine
+from tests.support.waiting import wait_until
 
 DARSE = str(Path(sys.executable).with_name("darse"))
 _FILE = """
@@ -141,9 +142,9 @@ class ComposeKiller:
         assert store["Labels"]["round"] == str(self._round)
         names = sorted(one["Name"] for one in self._engine.api("GET", "/networks").json() if "shop" in one["Name"])
         assert names == ["shop_default", "shop_front"]
-        rounds = self._rounds()
-        assert rounds[0] == self._first, rounds
-        assert rounds[-1] == str(self._round), rounds
+        # A container runs before its process has written anything.
+        wait_until(lambda: self._rounds()[-1:] == [str(self._round)], 30, "what this round's store writes")
+        assert self._rounds()[0] == self._first
 
     @property
     def _first(self) -> str:

@@ -200,7 +200,7 @@ class NetworkRepair:
             holder = self._running.holder_of(sandbox.container_id)
             if record is None or not record.bridge or not endpoint.link or holder is None:
                 continue
-            if self._bridges.is_plugged(endpoint.link):
+            if await executors.kernel.run(self._bridges.is_plugged, endpoint.link):
                 continue
             try:
                 async with self._locks.hold(record.id):

@@ -75,6 +75,8 @@ def test_steps_may_do_what_the_client_allows(engine: Engine, tmp_path: Path) -> 
     refused = engine.darse("build", str(tmp_path / "n"))
     assert "--allow network.host" in refused.err
     engine.darse("build", "-q", "--allow", "network.host", str(tmp_path / "n")).ok()
+    # Also what another was allowed to make, and is in the cache.
+    assert "--allow network.host" in engine.darse("build", str(tmp_path / "n")).err
     text = f"FROM {BUSYBOX}\nRUN --security=insecure grep CapEff /proc/self/status > /caps\nCMD cat /caps\n"
     write_files(tmp_path / "s", {"Dockerfile": text})
     refused = engine.darse("build", str(tmp_path / "s"))

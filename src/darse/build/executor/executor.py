@@ -26,7 +26,7 @@ from darse.build.executor.http import HTTPDownload, HTTPSources
 from darse.build.executor.images import ImageSources
 from darse.build.executor.interactive import InteractiveContainers
 from darse.build.executor.linking import is_plain_copy, link_copy
-from darse.build.executor.processes import Processes
+from darse.build.executor.processes import Processes, check_entitlements
 from darse.build.executor.session import BuildSession
 from darse.build.executor.trees import Layers, Trees
 from darse.build.executor.unpacking import UnpackWorker
@@ -196,6 +196,9 @@ class _SessionExecutor:
             await self._snapshotter.discard(active)
 
     # Operations
+
+    def check_allowed(self, operation: ExecOperation) -> None:
+        check_entitlements(self._session, operation)
 
     async def run(
         self,

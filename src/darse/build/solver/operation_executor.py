@@ -44,6 +44,10 @@ class OperationExecutor(Protocol):
         """The tree of a source."""
         ...
 
+    def check_allowed(self, operation: ExecOperation) -> None:
+        """Raise BuildError where the client of this build has not allowed what a process does, cached or not."""
+        ...
+
     async def run(
         self,
         operation: ExecOperation,

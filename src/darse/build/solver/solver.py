@@ -222,6 +222,9 @@ class _Build:
     async def _key(self, digest: str) -> _Key:
         vertex, metadata = self._vertex(digest)
         operation = vertex.operation
+        if isinstance(operation, ExecOperation):
+            # Before the cache is asked: what another client was allowed to make is not this one's to have.
+            self._executor.check_allowed(operation)
         if not isinstance(operation, ExecOperation | FileOperation | MergeOperation | DiffOperation):
             identity = await self._executor.resolve_source(operation, vertex.platform)
             self.identities[digest] = identity

@@ -38,6 +38,8 @@ class FakeExecutor:
         self.started: dict[str, asyncio.Event] = {}
         self.directories: list[Mapping[int, str]] = []
         self.cancelled: list[str] = []
+        self.forbidden: set[str] = set()
+        """Processes that the client has not allowed, by their first argument."""
         self._next = 0
 
     def _keep(self, tree: Tree) -> Snapshot:
@@ -64,6 +66,10 @@ class FakeExecutor:
         name, tree = self._source(source)
         await self._work(f"fetch {name}")
         return self._keep(tree)
+
+    def check_allowed(self, operation: ExecOperation) -> None:
+        if operation.meta.arguments[0] in self.forbidden:
+            raise BuildError(f"{operation.meta.arguments[0]}: not allowed")
 
     async def run(
         self,

@@ -321,6 +321,13 @@ async def test_a_source_that_is_not_there(bench: Bench) -> None:
     assert raised.value.name == "FROM none"
 
 
+async def test_what_the_client_has_not_allowed_is_not_taken_from_the_cache(bench: Bench) -> None:
+    await bench.solve(chain("allowed"))
+    bench.executor.forbidden.add("allowed")
+    with pytest.raises(SolveError, match="not allowed"):
+        await bench.solve(chain("allowed"))
+
+
 async def test_a_failure_fails_every_build_that_waits_for_it(bench: Bench) -> None:
     bench.executor.gates["fail"] = asyncio.Event()
     tasks = [asyncio.create_task(bench.solver.solve(chain("fail"))) for _ in range(2)]
