@@ -269,6 +269,9 @@ def test_steps_may_do_what_the_client_allows(project: Project) -> None:
     assert refused.status == 1
     assert "network.host" in refused.err
     project.build("--allow", "network.host").ok()
+    # What is in the cache now is not for those who are not allowed it.
+    assert "network.host" in project.build("--network", "none").err
+    project.write(f"FROM {BASE}\nRUN ls /sys/class/net\n")
     project.build("--network", "none").ok()
 
 
@@ -394,6 +397,8 @@ def test_an_image_of_a_layout_is_a_context(project: Project) -> None:
     shutil.rmtree(layout / "blobs")
     project.build("-t", "app", *context).ok()
     assert project.run("app", "cat", "/who") == "layout\n"
+    # Another version of the client makes the same on this engine.
+    project.docker("rmi", "app", "inside").ok()
 
 
 @needs_registry
