@@ -14,7 +14,7 @@ import pytest
 from tests.support.buildkit import connected
 from tests.support.clients import found
 from tests.support.engine import Engine
-from tests.support.receivers import free_port
+from tests.support.ports import free_port
 
 from darse.buildkit.wire.health_grpc import HealthStub
 from darse.buildkit.wire.health_pb2 import HealthCheckRequest

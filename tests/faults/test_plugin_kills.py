@@ -158,7 +158,6 @@ def crashes(new_engine: Callable[..., Engine], tmp_path: Path) -> Iterator[Plugi
     made = PluginCrashes(engine, tmp_path, seed)
     yield made
     engine.remove_all()
-    engine.docker("plugin", "rm", "-f", PLUGIN).ok()
 
 
 def test_some_kills_with_a_plugin(crashes: PluginCrashes, tell: Callable[[str], None]) -> None:

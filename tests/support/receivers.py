@@ -232,13 +232,6 @@ def _within(data: bytes, end: int) -> int:
     return end
 
 
-def free_port(kind: socket.SocketKind = socket.SOCK_STREAM) -> int:
-    """A port on which nobody listens yet."""
-    with socket.socket(socket.AF_INET, kind) as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 def unlink(path: str) -> None:
     """Remove a socket's path."""
     with contextlib.suppress(FileNotFoundError):

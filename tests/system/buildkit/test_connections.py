@@ -14,7 +14,7 @@ from grpclib.const import Status
 from grpclib.exceptions import GRPCError
 from tests.support.buildkit import ControlStub, asked, connected
 from tests.support.engine import Engine
-from tests.support.receivers import free_port
+from tests.support.ports import free_port
 from tests.support.registry import Certificates
 
 from darse.buildkit.services.health import HealthService

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.engine import BIN, Client, Engine
+from tests.support.ports import free_port
 
 _OPENSSL = any(os.access(f"{path}/openssl", os.X_OK) for path in os.get_exec_path())
 pytestmark = pytest.mark.skipif(not _OPENSSL, reason="openssl is not installed (Debian package)")
@@ -20,12 +21,6 @@ def tls(config: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "DOCKER_CONFIG": str(config)}
     command = [str(BIN / "darse"), "system", "tls", *words]
     return subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=60)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def lets_in(port: int, context: ssl.SSLContext) -> bool:

@@ -6,7 +6,6 @@ import http.client
 import json
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until, wait_while
 
 
@@ -24,13 +24,6 @@ def darsed(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "darse.daemon", *arguments], capture_output=True, text=True, timeout=20, check=False
     )
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def test_says_what_is_wrong_with_its_options() -> None:

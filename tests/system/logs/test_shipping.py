@@ -14,7 +14,8 @@ from pathlib import Path
 
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
-from tests.support.receivers import DatagramReceiver, Fluentd, StreamReceiver, free_port
+from tests.support.ports import free_port
+from tests.support.receivers import DatagramReceiver, Fluentd, StreamReceiver
 from tests.support.waiting import wait_until, wait_while
 
 LINES = 3000

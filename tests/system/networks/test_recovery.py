@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 from tests.system.networks.support import Host, ask, bridge_ports, host_port, inside, is_shut
 
@@ -57,7 +58,7 @@ async def test_after_a_crash_the_living_are_kept_and_the_dead_forgotten(host: Ho
     bridge = host.service.store.get("bridge").bridge
     await host.stop()
     wait_until(lambda: not bridge_ports(bridge), what="the end of the prepared namespaces")
-    port = 47100 + os.getpid() % 500
+    port = free_port()
     victim = subprocess.Popen(
         [sys.executable, "-c", VICTIM, str(host.root), str(host.config.exec_root), str(port)],
         stdin=subprocess.PIPE,

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 from tests.support.engine import BUSYBOX, Client, Engine
 from tests.support.leaks import find_orphans, processes_of
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 from tests.system.networks.support import Outside, inside
 
@@ -63,18 +64,6 @@ PYTHON = [
     "-c",
     SERVER,
 ]
-
-
-def free_port() -> int:
-    """A port of the host that nobody has in either family, nor the next one; the kernel gives none of these away."""
-    while True:
-        number = random.randrange(15_000, 30_000, 2)
-        with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-            for one in (number, number + 1):
-                for kind in (socket.SOCK_STREAM, socket.SOCK_DGRAM):
-                    probe = stack.enter_context(socket.socket(socket.AF_INET6, kind))
-                    probe.bind(("::", one))
-            return number
 
 
 def listens(port: int, kind: str = "tcp") -> bool:

@@ -391,12 +391,13 @@ def test_forwarding_that_others_switch_off_is_told(island: Island, new_engine: C
 
 
 async def test_doctor_tells_what_others_have_switched(host: Host) -> None:
-    assert [finding.level for finding in host.service.examine()] == ["ok"]
+    assert [finding.level for finding in await host.service.examine()] == ["ok"]
     bridge = host.service.store.get("bridge").bridge
     sysctl.write(f"net/ipv4/conf/{bridge}/route_localnet", "0")
-    assert "sysctl -w" in next(finding.advice for finding in host.service.examine() if finding.level == "problem")
+    problem = next(one for one in await host.service.examine() if one.level == "problem")
+    assert "sysctl -w" in problem.advice
     sh("nft", "delete", "table", "ip", host.config.nft_table)
     sh("ip", "link", "delete", bridge)
-    found = " ".join(finding.found for finding in host.service.examine())
+    found = " ".join(finding.found for finding in await host.service.examine())
     assert f"bridge {bridge} is removed" in found
     assert f"somebody deleted the table ip {host.config.nft_table}" in found

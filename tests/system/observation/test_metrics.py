@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 from tests.support.engine import BUSYBOX, Engine
-from tests.support.receivers import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 from tests.system.observation.support import run
 

@@ -19,7 +19,7 @@ import msgspec
 import pytest
 from tests.support import clients
 from tests.support.engine import BUSYBOX, Engine
-from tests.support.receivers import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.heavy, pytest.mark.timeout(300)]

@@ -74,7 +74,6 @@ def plugin(engine: Engine, tmp_path: Path) -> Iterator[Plugin]:
     for file in state.glob("answer.*"):
         file.unlink()
     engine.remove_all()
-    engine.docker("plugin", "rm", "-f", "me/plugin").ok()
 
 
 def _make(engine: Engine, volume: str) -> None:

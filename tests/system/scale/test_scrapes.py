@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 import pytest
 from tests.support.engine import Engine
-from tests.support.receivers import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 from tests.system.scale.test_scale import NEEDED_MEMORY, THOUSAND, start
 

@@ -15,7 +15,7 @@ playwright = pytest.importorskip(
 )
 
 from tests.support.engine import Engine
-from tests.support.receivers import free_port
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 from tests.system.scale.test_scale import resident, start
 from tests.system.web.conftest import WebProcess

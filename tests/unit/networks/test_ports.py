@@ -21,6 +21,7 @@ from darse.linux.net import socket_owners
 from darse.networks.model import PublishedPort
 from darse.networks.ports import PortAllocator, check_ports, split_key
 from darse.wire.host_config import PortBinding, PortMap
+from tests.support.ports import free_port
 
 IP, IP6 = "172.17.0.2", "fd00:1::2"
 TARGET = {4: IP, 6: ""}
@@ -37,10 +38,7 @@ def allocator() -> Iterator[PortAllocator]:
 @pytest.fixture
 def free() -> int:
     """A port that nobody has."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        number: int = probe.getsockname()[1]
-        return number
+    return free_port()
 
 
 def allocate(allocator: PortAllocator, *wanted: Any, **options: Any) -> tuple[list[PublishedPort], PortMap]:

@@ -286,7 +286,7 @@ REACHED: dict[str, Reach] = {
 _CONTENTS = "unit/compose/desired/test_create_request.py::test_configs_and_secrets_without_a_file_are_written"
 _HOOKS = "unit/compose/operations/test_hooks.py::test_every_attribute_of_a_hook_reaches_the_exec"
 TESTED = {
-    "build": "unit/cli/commands/test_compose_build.py::test_all_attributes_reach_the_build",
+    "build": "unit/cli/commands/compose/test_building.py::test_all_attributes_reach_the_build",
     "develop.watch[].exec": _HOOKS,
     "develop": "clients/test_compose_watch.py::test_every_action",
     "post_start": _HOOKS,
