@@ -36,6 +36,8 @@ class BenchEngine:
     name = ""
     # Programs that hold a running container, by the start of their command lines.
     helpers: tuple[str, ...] = ()
+    # Whether it may be without what is measured: that is left out of the table, not an error.
+    may_lack = False
     # Whether the engine switches the kernel to fast moves between control groups while it runs (favordynmods).
     favors_moves = False
 
@@ -207,6 +209,7 @@ class Before(Darsed):
     """An earlier darse, in dockerd's place."""
 
     name = "before"
+    may_lack = True
 
     def __init__(self, directory: Path, programs: Path) -> None:
         super().__init__(directory)

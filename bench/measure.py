@@ -7,7 +7,7 @@ import fnmatch
 import statistics
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 
@@ -70,15 +70,30 @@ def measure(engines: list[BenchEngine], wanted: Sequence[Measure]) -> Results:
     for one in wanted:
         values: dict[str, list[float]] = {engine.name: [] for engine in engines}
         with contextlib.ExitStack() as prepared:
+            able = list(engines)
             for engine in engines if one.prepare is not None else ():
-                prepared.enter_context(one.prepare(engine))
+                with _leaving_out(able, engine):
+                    prepared.enter_context(one.prepare(engine))
             for number in range(one.rounds):
                 # The first in a pair is not always the same one.
-                for engine in engines if number % 2 == 0 else reversed(engines):
-                    engine.take_turn()
-                    values[engine.name].append(one.take(engine))
+                for engine in list(able) if number % 2 == 0 else reversed(able):
+                    with _leaving_out(able, engine):
+                        engine.take_turn()
+                        values[engine.name].append(one.take(engine))
         results.append((one, values))
     return results
+
+
+@contextlib.contextmanager
+def _leaving_out(able: list[BenchEngine], engine: BenchEngine) -> Iterator[None]:
+    """An engine that may lack what the block needs measures no more of it."""
+    try:
+        yield
+    except (RuntimeError, OSError, subprocess.SubprocessError) as error:
+        if not engine.may_lack:
+            raise
+        able.remove(engine)
+        print(f"{engine.name} cannot do this: {error}"[:200])
 
 
 def chosen(measures: Sequence[Measure], pattern: str | None) -> list[Measure]:
@@ -99,9 +114,11 @@ def report(engines: list[BenchEngine], results: Results) -> bool:
     print(f"{'ratio':>9}{'target':>9}" if paired else "")
     met = True
     for one, values in results:
-        medians = [statistics.median(values[engine.name]) for engine in engines]
+        medians = [statistics.median(values[engine.name]) for engine in engines if values[engine.name]]
         line = f"{one.name:<28}{one.unit:>5}" + "".join(f"{median:>12.1f}" for median in medians)
-        if paired:
+        if len(medians) < len(engines):
+            line += f"{'-':>12}"
+        elif paired:
             ratio = medians[0] / medians[1]
             line += f"{ratio:>9.2f}"
             if one.target is not None:
