@@ -383,7 +383,10 @@ class ServerConnection(web.RequestHandler):
         elif text.startswith("Too many headers"):
             status = 431
         if status >= 500:
-            _log.error("a request failed", exc_info=exc)
+            if isinstance(exc, ConnectionError) and (request.transport is None or request.transport.is_closing()):
+                _log.debug("the client has gone in the middle of its request")
+            else:
+                _log.error("a request failed", exc_info=exc)
             response = error_response(status, f"internal error: {type(exc).__name__}")
         else:
             response = error_response(status, f"invalid request: {text}")
