@@ -100,15 +100,15 @@ def violations(root: Path) -> Iterator[Violation]:
     """Everything that is refused below a project's root."""
     package = root / "src" / "darse"
     classes: dict[str, list[str]] = {}
-    methods = method_names(package)
-    for path in written(package):
+    sources = {path: path.read_text(encoding="utf-8") for path in written(package)}
+    trees = {path: ast.parse(source) for path, source in sources.items()}
+    methods = method_names(trees.values())
+    for path, tree in trees.items():
         place = str(path.relative_to(root))
-        source = path.read_text(encoding="utf-8")
-        tree = ast.parse(source)
         yield from check_name(path.parent.name if path.stem == "__init__" else path.stem, "module", place)
         yield from _names(tree, place)
         yield from _texts(tree, place)
-        yield from _comments(source, place)
+        yield from _comments(sources[path], place)
         yield from _functions(tree, place)
         yield from _stores(tree, place)
         yield from _callbacks(tree, place, methods)
@@ -281,12 +281,12 @@ def _comments(source: str, place: str) -> Iterator[Violation]:
     yield from check_text("\n".join(block), place, first, is_page=False)
 
 
-def method_names(package: Path) -> set[str]:
+def method_names(trees: Iterable[ast.Module]) -> set[str]:
     """The names that mean a method wherever they follow a dot: no class has a property or another attribute of them."""
     methods: set[str] = set()
     others: set[str] = set()
-    for path in written(package):
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for tree in trees:
+        for node in ast.walk(tree):
             if isinstance(node, ast.ClassDef):
                 for child in node.body:
                     if isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef):

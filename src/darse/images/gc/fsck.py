@@ -101,7 +101,7 @@ class StoreCheck:
             yield message
         async for message in self._check_documents(lease, repair=repair):
             yield message
-        async for message in self._check_leftovers(lease, repair=repair):
+        async for message in self._check_leftovers(lease):
             yield message
         async for message in self._check_layers(lease, repair=repair):
             yield message
@@ -201,7 +201,7 @@ class StoreCheck:
 
     # What nothing refers to
 
-    async def _check_leftovers(self, lease: Lease, *, repair: bool) -> AsyncIterator[CheckMessage]:
+    async def _check_leftovers(self, lease: Lease) -> AsyncIterator[CheckMessage]:
         for path in await self._layers.lasting_orphans():
             yield _note(f"directory {path}", "it is no layer", "the next start moves it aside")
         needed = self._gc.needed_layers()
