@@ -70,6 +70,14 @@ class ObjectReferences:
         """The containers of an image, and those that mount it."""
         return self._users(image_id, ObjectKind.IMAGE, ObjectKind.MOUNTED_IMAGE)
 
+    def image_user_counts(self) -> dict[str, int]:
+        """How many containers each image has, those that mount it included; images without any are not in it."""
+        rows = self._database.rows(
+            "SELECT object, count(DISTINCT container_id) FROM object_references WHERE kind IN (?, ?) GROUP BY object",
+            (ObjectKind.IMAGE, ObjectKind.MOUNTED_IMAGE),
+        )
+        return dict(rows)
+
     def volume_users(self, name: str) -> list[ObjectUser]:
         """The containers that mount a volume."""
         return self._users(name, ObjectKind.VOLUME)

@@ -69,6 +69,7 @@ class ImageViews:
             entries.setdefault(self._images.default(target).id, []).append(target)
         chains = {image_id: self._chains(targets) for image_id, targets in entries.items()}
         shared = _in_several(chains.values()) if shared_size else None
+        users = self._users.image_user_counts() if containers else {}
         span = self._span(filters)
         found: list[tuple[int, ImageSummary]] = []
         for image_id, targets in entries.items():
@@ -83,14 +84,15 @@ class ImageViews:
                 summary.SharedSize = sum(sizes.get(chain, 0) for chain in chains[image_id] & shared)
             if containers:
                 together = {one.id for target in targets for one in self._images.images_of(target)}
-                summary.Containers = sum(len(self._users.image_users(one)) for one in together)
+                summary.Containers = sum(users.get(one, 0) for one in together)
             if manifests:
                 summary.Manifests = self._manifests(targets)
             found.append((image.created_ns, summary))
         return [summary for _, summary in sorted(found, key=lambda pair: (-pair[0], pair[1].Id))]
 
     def _summary(self, image: Image, names: list[str], targets: list[Target], filters: Filters) -> ImageSummary:
-        names = [name for name in names if _reference_matches(_parsed(name), filters)]
+        if filters.values("reference"):
+            names = [name for name in names if _reference_matches(_parsed(name), filters)]
         return ImageSummary(
             Id=image.id,
             ParentId=image.parent,

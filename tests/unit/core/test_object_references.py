@@ -48,6 +48,13 @@ def test_a_container_that_also_mounts_its_image_is_one_user(references: ObjectRe
     assert [user.container_id for user in references.image_users("sha256:1")] == ["a", "b"]
 
 
+def test_users_of_all_images_are_counted_at_once(references: ObjectReferences) -> None:
+    references.replace_references("a", [OWN, MOUNTED, DATA], running=False)
+    references.replace_references("b", [MOUNTED], running=False)
+    references.replace_references("c", [ObjectReference(ObjectKind.IMAGE, "sha256:2")], running=True)
+    assert references.image_user_counts() == {"sha256:1": 2, "sha256:2": 1}
+
+
 def test_references_are_replaced_and_deleted(references: ObjectReferences) -> None:
     references.replace_references("a", [DATA, OWN], running=False)
     references.replace_references("a", [OWN, MOUNTED], running=True)
