@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
@@ -57,6 +58,11 @@ def examine(source: str, propagation: str = "rprivate") -> BindSource:
     flags = os.statvfs(source).f_flag
     restrictions = tuple(word for flag, word in _RESTRICTIONS if flags & flag)
     return BindSource(restrictions, os.path.isdir(source), propagation)
+
+
+def examine_all(sources: Iterable[str]) -> dict[str, BindSource]:
+    """Look at several, and say by their paths what they are. Raises OSError."""
+    return {source: examine(source) for source in sources}
 
 
 def missing(source: str) -> InvalidParameter:

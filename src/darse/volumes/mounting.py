@@ -24,7 +24,7 @@ from darse.core.object_references import ObjectReferences
 from darse.core.state import State
 from darse.runtime.oci.mounts import BindMount, TmpfsMount
 from darse.runtime.remapping import IdMapping
-from darse.volumes.binds import examine, missing, prepare_source
+from darse.volumes.binds import BindSource, examine, examine_all, missing, prepare_source
 from darse.volumes.drivers import VolumeDriver
 from darse.volumes.model import VOLUME_DOCUMENTS, VolumeRecord, find_volume
 from darse.volumes.mounts import MountPlan
@@ -125,32 +125,39 @@ class VolumeMounting:
         async with self._locks.hold(name):
             yield
 
-    async def prepare_mount(self, plan: MountPlan, container_id: str) -> BindMount | TmpfsMount:
-        """Have what a mount shows ready for a start, and return the mount for the spec.
+    async def prepare_mounts(
+        self, plans: Iterable[MountPlan], container_id: str, begun: list[MountPlan]
+    ) -> list[BindMount | TmpfsMount]:
+        """Have what mounts show ready for a start, and return the mounts for the spec, in the same order.
 
+        Each plan is in `begun` before anything is done for it: `unmount_unused` takes these, also after a failure.
         Raises NotFound, InvalidParameter for a missing source, and SystemFault.
         """
+        plans = list(plans)
+        sources: list[tuple[str, BindSource | None]] = []
+        for plan in plans:
+            begun.append(plan)
+            sources.append(await self._prepare_source(plan, container_id))
+        # Directories of ours are looked at in one call: a thread's turn takes longer than a look.
+        directories = [path for path, found in sources if path and found is None]
+        examined = await executors.storage.run(examine_all, directories) if directories else {}
+        return [
+            _spec_mount(plan, path, found or examined.get(path))
+            for plan, (path, found) in zip(plans, sources, strict=True)
+        ]
+
+    async def _prepare_source(self, plan: MountPlan, container_id: str) -> tuple[str, BindSource | None]:
+        """Where what a mount shows is, "" for a tmpfs; and what is known of it, unless it is a directory of ours."""
         if plan.type == "tmpfs":
-            return TmpfsMount(plan.destination, plan.tmpfs_options)
+            return "", None
         if plan.type == "bind":
-            source = plan.source
-            found = await executors.foreign.run(source, prepare_source, plan)
-        else:
-            record = find_volume(self._records, plan.name)
-            self._prepared.setdefault(plan.name, set()).add(container_id)
-            source = str(await self._mounted(record, container_id, plan.destination))
-            found = await self.in_thread(record, examine, source)
-            self._publish_mount(plan, container_id, "mount")
-        return BindMount(
-            source,
-            plan.destination,
-            plan.rw,
-            found.propagation,
-            recursive=not plan.non_recursive,
-            recursive_read_only=found.is_directory and not (plan.read_only_non_recursive or plan.non_recursive),
-            subpath=plan.subpath,
-            restrictions=found.restrictions,
-        )
+            return plan.source, await executors.foreign.run(plan.source, prepare_source, plan)
+        record = find_volume(self._records, plan.name)
+        self._prepared.setdefault(plan.name, set()).add(container_id)
+        path = str(await self._mounted(record, container_id, plan.destination))
+        found = None if self.is_directory(record) else await self.in_thread(record, examine, path)
+        self._publish_mount(plan, container_id, "mount")
+        return path, found
 
     async def _mounted(self, record: VolumeRecord, container_id: str, destination: str) -> Path:
         if self.is_remote(record):
@@ -273,3 +280,18 @@ class VolumeMounting:
         for task in self._unmounting:
             task.cancel()
         await asyncio.gather(*self._unmounting, return_exceptions=True)
+
+
+def _spec_mount(plan: MountPlan, source: str, found: BindSource | None) -> BindMount | TmpfsMount:
+    if found is None:
+        return TmpfsMount(plan.destination, plan.tmpfs_options)
+    return BindMount(
+        source,
+        plan.destination,
+        plan.rw,
+        found.propagation,
+        recursive=not plan.non_recursive,
+        recursive_read_only=found.is_directory and not (plan.read_only_non_recursive or plan.non_recursive),
+        subpath=plan.subpath,
+        restrictions=found.restrictions,
+    )

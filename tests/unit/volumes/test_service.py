@@ -296,22 +296,24 @@ async def test_anonymous_volumes_of_an_unfinished_create_go_at_start(bench: Benc
 
 async def test_ready_mounts_say_what_the_spec_needs(bench: Bench, tmp_path: Path) -> None:
     service = bench.service
-    plan = parse_bind("data:/a:ro")
+    plan, memory = parse_bind("data:/a:ro"), parse_mount(Mount("/t", "", "tmpfs"))
     await service.ensure_volumes([plan])
-    mount = await service.mounting.prepare_mount(plan, "c1")
+    begun: list[MountPlan] = []
+    mount, other = await service.mounting.prepare_mounts([plan, memory], "c1", begun)
+    assert begun == [plan, memory]
     assert isinstance(mount, BindMount)
     assert (mount.source, mount.writable, mount.propagation) == (plan.source, False, "rprivate")
-    assert await service.mounting.prepare_mount(parse_mount(Mount("/t", "", "tmpfs")), "c1") == TmpfsMount(
-        "/t", ["noexec", "nosuid", "nodev", "rprivate"]
-    )
+    assert other == TmpfsMount("/t", ["noexec", "nosuid", "nodev", "rprivate"])
     missing = tmp_path / "made/on/demand"
-    await service.mounting.prepare_mount(parse_bind(f"{missing}:/x"), "c1")
+    await service.mounting.prepare_mounts([parse_bind(f"{missing}:/x")], "c1", [])
     assert missing.is_dir()
+    begun, absent = [], parse_mount(Mount("/x", "/no/such", "bind"))
     with pytest.raises(InvalidParameter, match="bind source path does not exist: /no/such"):
-        await service.mounting.prepare_mount(parse_mount(Mount("/x", "/no/such", "bind")), "c1")
+        await service.mounting.prepare_mounts([plan, absent, memory], "c1", begun)
+    assert begun == [plan, absent]
     (tmp_path / "file").write_text("")
     with pytest.raises(InvalidParameter, match=r"error while creating mount source path '.*/file/below': mkdir .*"):
-        await service.mounting.prepare_mount(parse_bind(f"{tmp_path}/file/below:/x"), "c1")
+        await service.mounting.prepare_mounts([parse_bind(f"{tmp_path}/file/below:/x")], "c1", [])
 
 
 def _anonymous(count: int) -> list[MountPlan]:

@@ -24,7 +24,7 @@ from darse.core.times import rfc3339
 from darse.go_modes import GO_IRREGULAR, GO_KINDS, go_mode
 from darse.linux.proc.process import runs
 from darse.runtime.monitor.launch import RootMount
-from darse.runtime.oci.mounts import BindMount, TmpfsMount
+from darse.runtime.oci.mounts import BindMount
 from darse.runtime.oci.user import lookup_user
 from darse.runtime.remapping import make_users
 from darse.runtime.rootfs.helper import HelperRequest, PathStat, RootfsHelper, RootfsView, mount_view, view_of_process
@@ -207,13 +207,7 @@ class Archives:
         plans = [plan for plan in container.record.mounts if plan.type != "tmpfs"]
         begun: list[MountPlan] = []
         stack.push_async_callback(dependencies.volumes.mounting.unmount_unused, begun, container.id)
-        ready: list[BindMount | TmpfsMount] = []
-        for plan in plans:
-            begun.append(plan)
-            if plan.type == "image":
-                ready.append(self._mounted.ready(plan, container.id))
-            else:
-                ready.append(await dependencies.volumes.mounting.prepare_mount(plan, container.id))
+        ready = await self._mounted.prepare_all(plans, container.id, begun)
         files = dependencies.files.of(container.id)
         names = {"/etc/hostname": files.hostname, "/etc/hosts": files.hosts, "/etc/resolv.conf": files.resolv_conf}
         chosen = {plan.destination for plan in plans}

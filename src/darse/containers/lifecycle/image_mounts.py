@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from darse.containers.dependencies import Dependencies
 from darse.core.errors import NotFound
-from darse.runtime.oci.mounts import BindMount
+from darse.runtime.oci.mounts import BindMount, TmpfsMount
 from darse.runtime.remapping import IdentityMapping, IdMapping
 from darse.volumes.mounts import MountPlan
 
@@ -39,9 +39,20 @@ class ImageMounts:
                 return mounted.chain_of(container.id, image_id)
         raise NotFound(f"No such image: {image_id}")
 
-    def ready(self, plan: MountPlan, container_id: str, mapping: IdMapping | None = None) -> BindMount:
-        """The mount of an image as a container sees it through `mapping`, or as the engine does."""
+    async def prepare_all(
+        self, plans: Sequence[MountPlan], container_id: str, begun: list[MountPlan], mapping: IdMapping | None = None
+    ) -> list[BindMount | TmpfsMount]:
+        """Have all mounts of a container ready, those of images and the volume service's, in the order of `plans`.
+
+        Images are seen through `mapping`, or as the engine sees them. For `begun` and errors see
+        `VolumeMounting.prepare_mounts`.
+        """
+        others = [plan for plan in plans if plan.type != "image"]
+        ready = iter(await self._dependencies.volumes.mounting.prepare_mounts(others, container_id, begun))
         mapping = mapping or IdentityMapping()
+        return [self._mount(plan, container_id, mapping) if plan.type == "image" else next(ready) for plan in plans]
+
+    def _mount(self, plan: MountPlan, container_id: str, mapping: IdMapping) -> BindMount:
         empty = self._dependencies.snapshots.empty
         layers = self._dependencies.snapshots.mounted.layers_of(container_id, plan.source)
         if layers:

@@ -160,14 +160,7 @@ class ContainerStart:
         """Mount the container's volumes on the host, and find the sources of its other mounts."""
         begun: list[MountPlan] = []
         undo.add(self._teardown.unmount_volumes, container, begun)
-        mounts: list[BindMount | TmpfsMount] = []
-        for plan in container.record.mounts:
-            begun.append(plan)
-            if plan.type == "image":
-                mounts.append(self._image_mounts.ready(plan, container.id, mapping))
-            else:
-                mounts.append(await self._dependencies.volumes.mounting.prepare_mount(plan, container.id))
-        return mounts
+        return await self._image_mounts.prepare_all(container.record.mounts, container.id, begun, mapping)
 
     def _plan_bundle(
         self,
