@@ -42,29 +42,24 @@ _FOREIGN_SECONDS = 15.0
 
 
 class _Job:
-    """A call, and the future that gets its result."""
+    """A call that delivers its result itself; when it is cancelled before its turn, it is not made."""
 
     __slots__ = ("_call", "future", "running", "stuck")
 
-    def __init__(self, call: Callable[[], Any]) -> None:
+    def __init__(self, call: Callable[[], None], future: asyncio.Future[Any] | concurrent.futures.Future[Any]) -> None:
+        """`call` gives `future` its result."""
         self._call = call
-        self.future: concurrent.futures.Future[Any] = concurrent.futures.Future()
+        self.future = future
         self.running = False
         self.stuck = False
 
     def __call__(self) -> None:
-        """Call it, in a thread."""
-        if not self.future.set_running_or_notify_cancel():
-            return
-        try:
-            result = self._call()
-        except BaseException as error:  # it is the caller's
-            self.future.set_exception(error)
-        else:
-            self.future.set_result(result)
+        """Call it, in a thread, unless it was cancelled before its turn."""
+        if not self.future.cancelled():
+            self._call()
 
 
-class Executor(concurrent.futures.Executor):
+class Executor:
     """Threads for one kind of work."""
 
     def __init__(
@@ -94,43 +89,49 @@ class Executor(concurrent.futures.Executor):
         self._stuck = 0
 
     async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
-        """Call a function in a thread, within the caller's context (its trace). Cancelled, it goes on alone."""
+        """Call a function in a thread, within the caller's context (its trace). Cancelled, it goes on alone.
+
+        Raises what the function raises, and BlockingIOError when the host has no room for a thread.
+        """
         loop = asyncio.get_running_loop()
-        job = _Job(functools.partial(contextvars.copy_context().run, function, *arguments, **options))
-        future: asyncio.Future[T] = loop.run_in_executor(self, cast(Callable[[], T], job))
-        if self._stuck_after is not None:
-            self._check_later(loop, future, job, self._stuck_after)
-        return await future
+        # Not one of concurrent.futures, which asyncio would chain to its own: half the time of a call.
+        future: asyncio.Future[T] = loop.create_future()
+        call = functools.partial(contextvars.copy_context().run, function, *arguments, **options)
+        job = _Job(functools.partial(_answer, loop, future, call), future)
+        # The loop knows of the thread (`darse.testing.clock`), and returns what `submit` does.
+        loop.run_in_executor(cast(concurrent.futures.Executor, self), cast(Callable[[], T], job))
+        if self._stuck_after is None:
+            return await future
+        timer = loop.call_later(self._stuck_after, self._check_later, loop, job, self._stuck_after)
+        try:
+            return await future
+        finally:
+            if future.done() and not future.cancelled():
+                timer.cancel()
 
     async def run_to_end(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """As `run`; cancelled, it is waited for all the same, for a caller who would undo it."""
         return await ended(asyncio.ensure_future(self.run(function, *arguments, **options)), lambda: None)
 
-    def _check_later(
-        self, loop: asyncio.AbstractEventLoop, future: asyncio.Future[Any], job: _Job, stuck_after: float
-    ) -> None:
-        def check() -> None:
-            if self._check_stuck(job):
-                self._check_later(loop, future, job, stuck_after)
-
-        timer = loop.call_later(stuck_after, check)
-        job.future.add_done_callback(lambda _: _cancel(loop, timer))
+    def _check_later(self, loop: asyncio.AbstractEventLoop, job: _Job, stuck_after: float) -> None:
+        if self._check_stuck(job):
+            loop.call_later(stuck_after, self._check_later, loop, job, stuck_after)
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function in a thread, within the caller's context. Blocks; not for one of these threads."""
-        job = _Job(functools.partial(contextvars.copy_context().run, function))
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+        job = _Job(functools.partial(_fulfil, future, contextvars.copy_context(), function), future)
         self.submit(job)
         while True:
             try:
-                return cast(T, job.future.result(self._stuck_after))
+                return future.result(self._stuck_after)
             except concurrent.futures.TimeoutError:
-                if job.future.done():
+                if future.done():
                     raise  # the function's own
                 self._check_stuck(job)
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[Any]:
-        """See `concurrent.futures.Executor`. Raises BlockingIOError when the host has no room for a thread."""
-        job = fn if isinstance(fn, _Job) else _Job(functools.partial(fn, *args, **kwargs))
+    def submit(self, job: _Job) -> asyncio.Future[Any] | concurrent.futures.Future[Any]:
+        """Have a thread make a call; its future. Raises BlockingIOError when the host has no room for a thread."""
         with self._lock:
             self._jobs.append(job)
             try:
@@ -192,9 +193,32 @@ class Executor(concurrent.futures.Executor):
             return job
 
 
-def _cancel(loop: asyncio.AbstractEventLoop, timer: asyncio.TimerHandle) -> None:
-    with contextlib.suppress(RuntimeError):  # the loop has ended
-        loop.call_soon_threadsafe(timer.cancel)
+def _answer(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], call: Callable[[], T]) -> None:
+    """Make a call, and deliver its result to a future of the loop."""
+    deliver: Callable[[], None]
+    try:
+        deliver = functools.partial(_set_result, future, call())
+    except BaseException as error:  # it is the caller's
+        deliver = functools.partial(_set_exception, future, error)
+    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who waited
+        loop.call_soon_threadsafe(deliver)
+
+
+def _set_result(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
+
+
+def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _fulfil(future: concurrent.futures.Future[T], context: contextvars.Context, function: Callable[[], T]) -> None:
+    try:
+        future.set_result(context.run(function))
+    except BaseException as error:  # it is the caller's
+        future.set_exception(error)
 
 
 class ForeignFileSystems:

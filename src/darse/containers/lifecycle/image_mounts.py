@@ -44,7 +44,7 @@ class ImageMounts:
     ) -> list[BindMount | TmpfsMount]:
         """Have all mounts of a container ready, those of images and the volume service's, in the order of `plans`.
 
-        Images are seen through `mapping`, or as the engine sees them. For `begun` and errors see
+        `mapping` is that of the user namespace that sees images; none: the engine's own. For `begun` and errors see
         `VolumeMounting.prepare_mounts`.
         """
         others = [plan for plan in plans if plan.type != "image"]
