@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import sqlite3
@@ -36,7 +37,7 @@ class DatabaseLog:
         self._executor = executors.Executor("database", 1)
         self._written = 0
         self._flushed = 0
-        self._flushing: asyncio.Task[None] | None = None
+        self._flushing: asyncio.Future[bool] | None = None
         self._checkpointing: asyncio.Task[None] | None = None
         self._later: asyncio.TimerHandle | None = None
 
@@ -48,11 +49,12 @@ class DatabaseLog:
         """Return when all transactions noted before the call are on the disk. Raises NoSpace and SystemFault."""
         target = self._written
         while self._flushed < target:
-            if self._flushing is None:
-                self._flushing = asyncio.create_task(self._flush())
-                # Whoever waits gets an error, too; but perhaps nobody does any more.
-                self._flushing.add_done_callback(_log_error)
-            await asyncio.shield(self._flushing)
+            # One that has just ended is of no use to who comes before its callbacks run.
+            if self._flushing is None or self._flushing.done():
+                self._cancel_later()
+                self._flushing = self._executor.begin(self._sync)
+                self._flushing.add_done_callback(functools.partial(self._has_flushed, self._written))
+            await self._flushing
 
     def flush_within(self, seconds: float) -> None:
         """Have all transactions so far on the disk in so many seconds, or with the next flush. Needs the loop."""
@@ -68,19 +70,18 @@ class DatabaseLog:
     async def settled(self) -> None:
         """Wait until no flush or checkpoint is in progress; what they report is logged already."""
         self._cancel_later()
-        while running := [task for task in (self._flushing, self._checkpointing) if task is not None]:
-            await asyncio.wait(running)
+        while self._flushing is not None or self._checkpointing is not None:
+            await asyncio.wait([one for one in (self._flushing, self._checkpointing) if one is not None])
 
-    async def _flush(self) -> None:
-        written = self._written
-        self._cancel_later()
-        try:
-            is_long = await self._executor.run(self._sync)
-            self._flushed = written
-        finally:
-            # Here, not in a callback: who comes before that runs would wait for what has ended.
+    def _has_flushed(self, written: int, flushing: asyncio.Future[bool]) -> None:
+        if self._flushing is flushing:
             self._flushing = None
-        if is_long:
+        if (error := flushing.exception()) is not None:
+            # Whoever waits gets it, too; but perhaps nobody does any more.
+            _log.error("%s", error)
+            return
+        self._flushed = max(self._flushed, written)
+        if flushing.result():
             self.copy_soon()
 
     def _cancel_later(self) -> None:
@@ -141,8 +142,3 @@ def _is_long(descriptor: int) -> bool:
 def _begin_again(connection: sqlite3.Connection) -> None:
     """Have the log begin again after a checkpoint: the transaction that does so flushes its header. Blocks."""
     connection.execute("PRAGMA user_version = 1")  # a transaction that changes a page, and nothing that anybody reads
-
-
-def _log_error(flushing: asyncio.Task[None]) -> None:
-    if not flushing.cancelled() and (error := flushing.exception()) is not None:
-        _log.error("%s", error)

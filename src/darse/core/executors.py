@@ -29,7 +29,7 @@ from contextlib import AbstractContextManager
 from typing import Any, ParamSpec, TypeVar, cast
 
 from darse.core.errors import SystemFault
-from darse.core.tasks import ended
+from darse.core.tasks import Outlasting
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -42,21 +42,51 @@ _FOREIGN_SECONDS = 15.0
 
 
 class _Job:
-    """A call that delivers its result itself; when it is cancelled before its turn, it is not made."""
+    """A call, and the future that gets its result; when that is cancelled before its turn, it is not made."""
 
     __slots__ = ("_call", "future", "running", "stuck")
 
-    def __init__(self, call: Callable[[], None], future: asyncio.Future[Any] | concurrent.futures.Future[Any]) -> None:
-        """`call` gives `future` its result."""
+    def __init__(self, call: Callable[[], Any], future: Any) -> None:
+        """`future` is one of concurrent.futures, and of asyncio for a `_LoopJob`."""
         self._call = call
         self.future = future
         self.running = False
         self.stuck = False
 
     def __call__(self) -> None:
-        """Call it, in a thread, unless it was cancelled before its turn."""
-        if not self.future.cancelled():
-            self._call()
+        """Make the call, in a thread."""
+        if self.future.cancelled():
+            return
+        try:
+            settle, outcome = self.future.set_result, self._call()
+        except BaseException as error:  # it is the caller's
+            settle, outcome = self.future.set_exception, error
+        self._deliver(settle, outcome)
+
+    def _deliver(self, settle: Callable[[Any], None], outcome: Any) -> None:
+        settle(outcome)
+
+
+class _LoopJob(_Job):
+    """A call whose future is the event loop's, and is settled there."""
+
+    __slots__ = ("_loop", "timer")
+
+    def __init__(self, call: Callable[[], Any], future: asyncio.Future[Any]) -> None:
+        super().__init__(call, future)
+        self._loop = future.get_loop()
+        # For the next look at whether it is stuck.
+        self.timer: asyncio.TimerHandle | None = None
+
+    def _deliver(self, settle: Callable[[Any], None], outcome: Any) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who waited
+            self._loop.call_soon_threadsafe(self._settle, settle, outcome)
+
+    def _settle(self, settle: Callable[[Any], None], outcome: Any) -> None:
+        if self.timer is not None:
+            self.timer.cancel()
+        if not self.future.done():
+            settle(outcome)
 
 
 class Executor:
@@ -93,34 +123,39 @@ class Executor:
 
         Raises what the function raises, and BlockingIOError when the host has no room for a thread.
         """
-        loop = asyncio.get_running_loop()
         # Not one of concurrent.futures, which asyncio would chain to its own: half the time of a call.
-        future: asyncio.Future[T] = loop.create_future()
-        call = functools.partial(contextvars.copy_context().run, function, *arguments, **options)
-        job = _Job(functools.partial(_answer, loop, future, call), future)
-        # The loop knows of the thread (`darse.testing.clock`), and returns what `submit` does.
-        loop.run_in_executor(cast(concurrent.futures.Executor, self), cast(Callable[[], T], job))
-        if self._stuck_after is None:
-            return await future
-        timer = loop.call_later(self._stuck_after, self._check_later, loop, job, self._stuck_after)
-        try:
-            return await future
-        finally:
-            if future.done() and not future.cancelled():
-                timer.cancel()
+        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        return await self._begin(future, functools.partial(function, *arguments, **options))
 
     async def run_to_end(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """As `run`; cancelled, it is waited for all the same, for a caller who would undo it."""
-        return await ended(asyncio.ensure_future(self.run(function, *arguments, **options)), lambda: None)
+        return await self.begin(functools.partial(function, *arguments, **options))
 
-    def _check_later(self, loop: asyncio.AbstractEventLoop, job: _Job, stuck_after: float) -> None:
+    def begin(self, function: Callable[[], T], stop: Callable[[], object] | None = None) -> Outlasting[T]:
+        """Have a function called as by `run`, and return a future that outlasts who waits for it."""
+        future = Outlasting[T](stop)
+        self._begin(future, function)
+        return future
+
+    def _begin(self, future: asyncio.Future[T], function: Callable[[], T]) -> asyncio.Future[T]:
+        job = _LoopJob(functools.partial(contextvars.copy_context().run, function), future)
+        # The loop knows of the thread (`darse.testing.clock`), and returns what `submit` does.
+        future.get_loop().run_in_executor(cast(concurrent.futures.Executor, self), cast(Callable[[], T], job))
+        self._check_later(job)
+        return future
+
+    def _check_later(self, job: _LoopJob) -> None:
+        if self._stuck_after is not None:
+            job.timer = job.future.get_loop().call_later(self._stuck_after, self._check_again, job)
+
+    def _check_again(self, job: _LoopJob) -> None:
         if self._check_stuck(job):
-            loop.call_later(stuck_after, self._check_later, loop, job, stuck_after)
+            self._check_later(job)
 
     def call(self, function: Callable[[], T]) -> T:
         """Call a function in a thread, within the caller's context. Blocks; not for one of these threads."""
         future: concurrent.futures.Future[T] = concurrent.futures.Future()
-        job = _Job(functools.partial(_fulfil, future, contextvars.copy_context(), function), future)
+        job = _Job(functools.partial(contextvars.copy_context().run, function), future)
         self.submit(job)
         while True:
             try:
@@ -130,7 +165,7 @@ class Executor:
                     raise  # the function's own
                 self._check_stuck(job)
 
-    def submit(self, job: _Job) -> asyncio.Future[Any] | concurrent.futures.Future[Any]:
+    def submit(self, job: _Job) -> Any:
         """Have a thread make a call; its future. Raises BlockingIOError when the host has no room for a thread."""
         with self._lock:
             self._jobs.append(job)
@@ -191,34 +226,6 @@ class Executor:
             job.running = True
             self._running += 1
             return job
-
-
-def _answer(loop: asyncio.AbstractEventLoop, future: asyncio.Future[T], call: Callable[[], T]) -> None:
-    """Make a call, and deliver its result to a future of the loop."""
-    deliver: Callable[[], None]
-    try:
-        deliver = functools.partial(_set_result, future, call())
-    except BaseException as error:  # it is the caller's
-        deliver = functools.partial(_set_exception, future, error)
-    with contextlib.suppress(RuntimeError):  # the loop has ended, and with it who waited
-        loop.call_soon_threadsafe(deliver)
-
-
-def _set_result(future: asyncio.Future[T], result: T) -> None:
-    if not future.done():
-        future.set_result(result)
-
-
-def _set_exception(future: asyncio.Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
-def _fulfil(future: concurrent.futures.Future[T], context: contextvars.Context, function: Callable[[], T]) -> None:
-    try:
-        future.set_result(context.run(function))
-    except BaseException as error:  # it is the caller's
-        future.set_exception(error)
 
 
 class ForeignFileSystems:

@@ -12,6 +12,30 @@ _log = logging.getLogger(__name__)
 _T = TypeVar("_T")
 
 
+class Outlasting(asyncio.Future[_T]):
+    """A future of work that goes on whatever happens: it cannot be cancelled, and may be awaited by several tasks.
+
+    A task that waits for it and is cancelled has CancelledError raised in it when the work has ended; `stop` is called
+    at once. It does what `ended` does, without a task and a shield around the work.
+    """
+
+    def __init__(self, stop: Callable[[], object] | None = None) -> None:
+        super().__init__(loop=asyncio.get_running_loop())
+        self._stop = stop
+
+    def cancel(self, msg: Any = None) -> bool:
+        """Stop the work; it ends on its own."""
+        if not self.done():
+            self.add_done_callback(_ask_for_outcome)
+            if self._stop is not None:
+                self._stop()
+        return False
+
+
+def _ask_for_outcome(work: asyncio.Future[Any]) -> None:
+    work.exception()  # nobody else may ask for it
+
+
 async def ended(work: asyncio.Task[_T], stop: Callable[[], None]) -> _T:
     """Wait for a task that is never cancelled; when this is, it is stopped, and its end is waited for all the same."""
     try:

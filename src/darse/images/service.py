@@ -21,6 +21,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from darse.core import executors
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.events import EventLog
 from darse.core.object_references import ObjectReferences
@@ -51,7 +52,6 @@ from darse.images.snapshots.service import SnapshotService
 from darse.images.snapshots.snapshotter import Snapshotter
 from darse.images.store import FoundImage, ImageStore
 from darse.images.stores import ImageStores
-from darse.images.threads import run_to_end
 from darse.images.views import ImageViews
 from darse.images.writer import ImageDocuments, ImageWriter
 from darse.recovery.startup import Recovery
@@ -274,9 +274,9 @@ class ImageService:
         try:
             blob = await compress_layer(self.stores.layers, chain_id, compression, target)
             self.stores.gc.note_blobs([blob.digest])
-            await run_to_end(content.share, target, blob.digest)
+            await executors.storage.run_to_end(content.share, target, blob.digest)
         finally:
-            await run_to_end(target.unlink, missing_ok=True)
+            await executors.storage.run_to_end(target.unlink, missing_ok=True)
         return blob
 
     async def ensure_layer(self, chain_id: str, diff_id: str, source: LayerSource) -> None:

@@ -111,17 +111,17 @@ async def test_a_commit_during_a_flush_waits_for_the_next_and_all_share_it(state
 async def test_who_comes_when_a_flush_has_just_ended(state: State, disk: Disk, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its waiters and callbacks have not run yet."""
     late: list[asyncio.Task[None]] = []
-    flush = DatabaseLog._flush
+    has_flushed = DatabaseLog._has_flushed
 
-    async def and_another(log: DatabaseLog) -> None:
-        await flush(log)
+    def and_another(log: DatabaseLog, written: int, flushing: asyncio.Future[bool]) -> None:
         if not late:
             add(state)
             late.append(asyncio.create_task(state.flush()))
+        has_flushed(log, written, flushing)
 
     await state.flush()
     before = disk.flushes
-    monkeypatch.setattr(DatabaseLog, "_flush", and_another)
+    monkeypatch.setattr(DatabaseLog, "_has_flushed", and_another)
     add(state)
     await state.flush()
     await late[0]

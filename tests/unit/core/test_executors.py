@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import contextvars
+import gc
 import threading
 import time
 from collections.abc import Iterator
@@ -114,6 +115,49 @@ def test_a_cancelled_call_goes_on_alone_and_one_that_has_not_begun_does_not_begi
 
     asyncio.run(main())
     assert (gate.inside, begun) == (0, [])
+
+
+async def test_whoever_is_cancelled_waits_for_the_end_also_when_that_happens_again() -> None:
+    executor, gate = Executor("test", 1), _Gate()
+    caller = asyncio.create_task(executor.run_to_end(gate.pass_through))
+    await gate.have_inside(1)
+    for _ in range(2):
+        caller.cancel()
+        await asyncio.wait((caller,), timeout=0.01)
+        assert not caller.done()
+    gate.open()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert gate.inside == 0
+
+
+async def test_what_outlasts_its_caller_is_stopped_and_its_outcome_may_be_asked_for(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    executor, stop = Executor("test", 1), threading.Event()
+
+    def work() -> None:
+        assert stop.wait(20)
+        raise KeyError("stopped")
+
+    work_done = executor.begin(work, stop.set)
+    callers = [asyncio.create_task(_result_of(work_done)) for _ in range(2)]
+    await asyncio.sleep(0)
+    callers[0].cancel()
+    outcomes = await asyncio.gather(*callers, return_exceptions=True)
+    assert [type(one) for one in outcomes] == [asyncio.CancelledError, KeyError]
+    alone = asyncio.create_task(_result_of(executor.begin(work, stop.set)))
+    await asyncio.sleep(0)
+    alone.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await alone
+    del alone
+    gc.collect()
+    assert caplog.records == []
+
+
+async def _result_of(work: asyncio.Future[None]) -> None:
+    await work
 
 
 def test_each_thread_is_prepared_once() -> None:

@@ -46,10 +46,10 @@ from darse.build.graph.sources import GitSource, HTTPSource, ImageSource, LocalS
 from darse.build.solver.operation_executor import Inputs, OperationExecutor, Snapshot, WriteLog
 from darse.containers.dependencies import Dependencies
 from darse.containers.lifecycle.transient import TransientContainers
+from darse.core import executors
 from darse.core.errors import NotFound
 from darse.core.locks import KeyedLocks
 from darse.images.snapshots.snapshotter import ActiveSnapshot, CommittedSnapshot
-from darse.images.threads import run_to_end
 from darse.images.transfer.service import RegistryService
 from darse.linux.fs.contained import remove_entry
 from darse.linux.fs.linked_tree import NO_LINKS, link_tree
@@ -185,7 +185,7 @@ class _SessionExecutor:
         directory = self._session.contexts.directory(source.name, source)
         active = self._snapshotter.prepare(())
         try:
-            size = await run_to_end(_link, directory, active.upper)
+            size = await executors.storage.run_to_end(_link, directory, active.upper)
             committed = await self._snapshotter.commit(active, size)
             self._engine.contexts.add(committed.id)
             if not source.include_patterns and not source.exclude_patterns:

@@ -25,9 +25,9 @@ from darse.build.executor.session import BuildSession
 from darse.build.graph.operations import SecretMount
 from darse.build.graph.sources import GitSource
 from darse.build.solver.operation_executor import Snapshot
+from darse.core import executors
 from darse.core.tasks import ended
 from darse.images.snapshots.snapshotter import Snapshotter
-from darse.images.threads import run_to_end
 from darse.linux.fs.contained import ENTER, ENTRY, Walk, remove_entry, remove_tree
 from darse.linux.fs.mounts import MS_BIND, MS_REC, MS_SLAVE, NamespaceThreads, mount
 from darse.linux.fs.openat2 import open_without_links
@@ -97,7 +97,7 @@ class GitSources:
             active = self._snapshotter.prepare(())
             try:
                 await self._check_out(session, source, work, commit)
-                await run_to_end(_take, work / "tree", active.upper, source)
+                await executors.storage.run_to_end(_take, work / "tree", active.upper, source)
                 committed = await self._snapshotter.commit(active)
             finally:
                 await self._snapshotter.discard(active)
@@ -127,7 +127,7 @@ class GitSources:
         try:
             yield work
         finally:
-            await run_to_end(remove_tree, work)
+            await executors.storage.run_to_end(remove_tree, work)
 
     def _new_directory(self) -> Path:
         if shutil.which("git") is None:

@@ -27,7 +27,6 @@ from darse.image_spec.media_types import OCI_MANIFEST
 from darse.images.gc.collector import Lease
 from darse.images.layers.compression import Compression
 from darse.images.model import Layer
-from darse.images.threads import run_to_end
 from darse.images.transfer.service import RegistryService
 
 if TYPE_CHECKING:
@@ -120,7 +119,7 @@ class CacheExports:
             await self._discard(self._waiting.pop(next(iter(self._waiting))))
         token = secrets.token_hex(16)
         directory = self._root / f"cache-{token}"
-        await run_to_end(directory.mkdir, 0o700, parents=True)
+        await executors.storage.run_to_end(directory.mkdir, 0o700, parents=True)
         try:
             await self._write(cache, directory)
         except BaseException:
@@ -140,16 +139,16 @@ class CacheExports:
             if blob is None:
                 path = directory / secrets.token_hex(8)
                 blob = await self._executor.images.compress_layer(layer.chain_id, Compression("gzip"), path)
-                await run_to_end(path.rename, directory / blob.digest.removeprefix("sha256:"))
+                await executors.storage.run_to_end(path.rename, directory / blob.digest.removeprefix("sha256:"))
                 by_diff_id[layer.diff_id] = blob
             blobs[layer.chain_id] = blob
         content, listed = write_config(cache.document(blobs))
         manifest = encode_manifest(Descriptor.of(content, CONFIG_TYPE), listed)
         for document in (content, manifest):
             digest = Descriptor.of(document, "").digest
-            await run_to_end((directory / digest.removeprefix("sha256:")).write_bytes, document)
+            await executors.storage.run_to_end((directory / digest.removeprefix("sha256:")).write_bytes, document)
         index = encode_index([Descriptor.of(manifest, OCI_MANIFEST)])
-        await run_to_end((directory / "index.json").write_bytes, index)
+        await executors.storage.run_to_end((directory / "index.json").write_bytes, index)
 
     def take(self, token: str) -> AsyncIterator[bytes]:
         """The archive of a layout. Raises NotFound, also when it was taken before."""

@@ -24,7 +24,6 @@ from darse.core.errors import InvalidParameter, NotFound
 from darse.image_spec.digests import digest_of, is_digest
 from darse.image_spec.manifests import Descriptor
 from darse.images.content.ingest import Ingest, Ingests
-from darse.images.threads import run_to_end
 from darse.linux.fs.files import publish, read_regular, sync_directory
 from darse.linux.fs.inode_flags import spread_subdirectories
 from darse.runtime.rootfs.trash import Trash
@@ -126,10 +125,10 @@ class ContentStore:
         links: list[Path] = []
         try:
             async with self._writing:
-                await run_to_end(self._put_documents, dict.fromkeys(documents), links)
+                await executors.storage.run_to_end(self._put_documents, dict.fromkeys(documents), links)
             yield
         finally:
-            await run_to_end(_unlink, links)
+            await executors.storage.run_to_end(_unlink, links)
 
     def _put_documents(self, documents: Iterable[bytes], links: list[Path]) -> None:
         for document in documents:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 from darse.archive import process
 from darse.archive.tree_copy import TreeCopy
+from darse.core import executors
 from darse.core.errors import InvalidParameter, SystemFault
 from darse.core.exhaustion import exhausted
 from darse.images.content.store import ContentStore
 from darse.images.layers.store import TAR_SPLIT_FILE, StagedLayer
-from darse.images.threads import run_to_end
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import open_regular
 
@@ -31,10 +31,10 @@ async def stage_linked(content: ContentStore, files: Path, tar_split: Path, name
     """
     staged = content.temporary()
     try:
-        await run_to_end(_link, files, staged / "fs", name)
+        await executors.storage.run_to_end(_link, files, staged / "fs", name)
         answer = await _converted(staged, tar_split, name)
     except BaseException:
-        await run_to_end(remove_tree, staged)
+        await executors.storage.run_to_end(remove_tree, staged)
         raise
     return StagedLayer(staged, f"sha256:{answer['digest']}", int(answer["content"]), int(answer["length"]))
 

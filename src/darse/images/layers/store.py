@@ -35,7 +35,6 @@ from darse.image_spec.media_types import OCI_LAYER
 from darse.images.content.store import ContentStore
 from darse.images.layers.sync import LayerSync
 from darse.images.model import Layer
-from darse.images.threads import run_to_end
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import NotRegular, exchange, open_regular
 from darse.recovery.startup import Recovery
@@ -496,7 +495,7 @@ async def _recorded(files: Path, tar_split: int, size: int) -> dict[str, str]:
         except Damaged as error:
             raise SystemFault(str(error)) from error
 
-    return await run_to_end(record)
+    return await executors.storage.run_to_end(record)
 
 
 async def _run(worker: Awaitable[dict[str, str]]) -> dict[str, str]:
@@ -520,4 +519,4 @@ def _checked(answer: dict[str, str], name: str, directory: Path, size: int = 0) 
 async def _removed(path: Path) -> None:
     """Remove a tree if there is one; when this is cancelled, the tree is gone, too."""
     if path.exists():
-        await run_to_end(remove_tree, path)
+        await executors.storage.run_to_end(remove_tree, path)

@@ -23,13 +23,13 @@ from pathlib import Path
 
 import msgspec
 
+from darse.core import executors
 from darse.core.errors import InvalidParameter, NotFound
 from darse.core.ids import new_id
 from darse.core.state import Schema, State
 from darse.images.layers.store import LayerStore
 from darse.images.layers.sync import LayerSync
 from darse.images.model import Layer
-from darse.images.threads import run_to_end
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import measure
 from darse.linux.fs.inode_flags import spread_subdirectories
@@ -197,7 +197,7 @@ class Snapshotter:
 
     async def commit(self, active: ActiveSnapshot, size: int | None = None) -> CommittedSnapshot:
         """Make what was written the topmost layer of a new snapshot; `size`, where that is known. Raises OSError."""
-        size = await run_to_end(_finish, active, size)
+        size = await executors.storage.run_to_end(_finish, active, size)
         os.rename(active.directory, self._committed / active.id)
         committed = CommittedSnapshot(active.id, (*active.layers, active.id), size)
         try:

@@ -20,6 +20,7 @@ from typing import ParamSpec, TypeVar
 from darse.core import trace
 from darse.core.errors import SystemFault
 from darse.core.executors import Executor
+from darse.core.tasks import Outlasting
 from darse.linux.libc import CLONE_FS, CLONE_NEWNS, call
 from darse.linux.proc.fsuid import file_system_identity
 
@@ -268,6 +269,10 @@ class NamespaceThreads:
     async def run(self, function: Callable[P, T], *arguments: P.args, **options: P.kwargs) -> T:
         """Run `function` in one of the threads, within the caller's context (its trace)."""
         return await self._executor.run(function, *arguments, **options)
+
+    def begin(self, function: Callable[[], T], stop: Callable[[], object]) -> Outlasting[T]:
+        """Have `function` called as by `run`; see `Executor.begin`."""
+        return self._executor.begin(function, stop)
 
     def call(self, function: Callable[[], T]) -> T:
         """Call `function` in one of the threads, within the caller's context. Blocks; not for one of the threads."""

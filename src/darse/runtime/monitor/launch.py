@@ -9,6 +9,7 @@ kernel drops the mount; there is nothing for a crash to leave behind.
 from __future__ import annotations
 
 import asyncio
+import functools
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -17,7 +18,6 @@ from pathlib import Path
 import msgspec
 
 from darse.core import trace
-from darse.core.tasks import ended
 from darse.linux.fs.mounts import NamespaceThreads, mount_overlay
 from darse.linux.proc.process import Process, parent_of
 from darse.runtime.monitor import HeldProcess
@@ -113,11 +113,14 @@ class Conmon:
     async def launch_container(self, launch: ContainerLaunch) -> CreateResult:
         """See `Monitor.launch_container`."""
         given_up = os.eventfd(0, os.EFD_CLOEXEC)
-        work = asyncio.ensure_future(self._threads.run(launch_container, self._threads, launch, given_up))
+        work = self._threads.begin(
+            functools.partial(launch_container, self._threads, launch, given_up),
+            stop=functools.partial(os.eventfd_write, given_up, 1),
+        )
         try:
-            return await ended(work, lambda: os.eventfd_write(given_up, 1))
+            return await work
         except asyncio.CancelledError:
-            if not work.cancelled() and work.exception() is None:
+            if work.exception() is None:
                 end_child(work.result().monitor_pid)
             raise
         finally:
