@@ -166,8 +166,8 @@ class Purpose(Enum):
     RESTART = auto()
     #: It is to be removed, by force or because it has ended: nothing starts it again.
     REMOVAL = auto()
-    #: It stands still, so that its files do while they are read.
-    COMMIT = auto()
+    #: It is frozen by a pause, or by a commit while that reads its files: the runtime brings nothing into it.
+    FREEZE = auto()
     #: A further process is brought into it: a freeze would keep the runtime, and the client, in the middle of that.
     EXEC = auto()
 

@@ -50,10 +50,10 @@ async def test_everybody_hears_that_it_is_over() -> None:
 
 async def test_what_does_not_end_is_not_waited_for_longer_than_asked() -> None:
     container = _container()
-    with container.under_way(Purpose.COMMIT):
-        await container.wait_until_over(Purpose.COMMIT, 0.01)
-        assert container.undergoes(Purpose.COMMIT)
-    await container.wait_until_over(Purpose.COMMIT, 5)
+    with container.under_way(Purpose.FREEZE):
+        await container.wait_until_over(Purpose.FREEZE, 0.01)
+        assert container.undergoes(Purpose.FREEZE)
+    await container.wait_until_over(Purpose.FREEZE, 5)
 
 
 async def test_an_end_that_is_seen(monkeypatch: pytest.MonkeyPatch) -> None:

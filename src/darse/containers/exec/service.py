@@ -45,8 +45,8 @@ from darse.runtime.oci.user import ResolvedUser, lookup_user
 from darse.wire.execs import ExecConfig, ExecInspect, ExecProcess, ExecStartRequest
 
 _KEPT_FINISHED = 256
-# How long an exec waits for a commit that holds its container still.
-_COMMIT_SECONDS = 60.0
+# How long an exec waits for a pause that has begun, or for a commit that holds its container still.
+_FREEZE_SECONDS = 60.0
 # How long an exec's monitor may take to write the last output of a container that has ended.
 _MONITOR_SECONDS = 5.0
 # How long an exec may wait for its start.
@@ -195,7 +195,7 @@ class ExecService:
     async def _launch(self, one: Exec, container: Container, *, attached: bool) -> None:
         runtime = self._dependencies.runtime_of(container)
         # The runtime brings nothing into a container that stands still.
-        await container.wait_until_over(Purpose.COMMIT, _COMMIT_SECONDS)
+        await container.wait_until_over(Purpose.FREEZE, _FREEZE_SECONDS)
         with container.under_way(Purpose.EXEC), self._dependencies.traces.record("exec", container.id):
             # It may have been paused since this was asked for.
             self._running(container.id)

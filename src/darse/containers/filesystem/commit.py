@@ -28,7 +28,7 @@ from darse.wire.containers import ContainerConfig
 # How long a commit waits for execs that are just being launched.
 _EXEC_SECONDS = 5.0
 # And for another commit, at the end of which the container goes on.
-_COMMIT_SECONDS = 60.0
+_FREEZE_SECONDS = 60.0
 # What an archive without entries hashes to: two blocks of zeros.
 _EMPTY = "sha256:5f70bf18a086007016e948b04aed3b82103a36bea41755b6cddfaf10ace3c6ef"
 # Bytes of one argument of a program, execve(2), with room for the rest.
@@ -133,8 +133,8 @@ class Commits:
         if not pause:
             yield
             return
-        await container.wait_until_over(Purpose.COMMIT, _COMMIT_SECONDS)
-        with container.under_way(Purpose.COMMIT):
+        await container.wait_until_over(Purpose.FREEZE, _FREEZE_SECONDS)
+        with container.under_way(Purpose.FREEZE):
             await container.wait_until_over(Purpose.EXEC, _EXEC_SECONDS)
             if container.state.status is not Status.RUNNING or container.undergoes(Purpose.ENDING):
                 yield

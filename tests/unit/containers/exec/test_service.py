@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from pathlib import Path
 from typing import Any, cast
 
@@ -49,6 +50,38 @@ async def test_a_monitor_that_ended_with_its_container_is_no_fault_of_the_engine
         monkeypatch.setattr(exec_service, "runs", lambda pid, parent: container_runs)
         with pytest.raises(error, match=text):
             await execs.start("e1", ExecStartRequest(Detach=True))
+
+
+@in_fake_time
+async def test_an_exec_waits_for_a_pause_that_has_begun_and_finds_the_container_paused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loop, begun, may_end = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+    launched: list[object] = []
+    async with container_room(tmp_path) as room:
+        room.add()
+        await room.service.start("web")
+        freeze, execs = room.cgroups.freeze, room.service.execs
+
+        def freeze_slowly(path: str, frozen: bool) -> None:
+            loop.call_soon_threadsafe(begun.set)
+            assert may_end.wait(10)
+            freeze(path, frozen)
+
+        monkeypatch.setattr(room.cgroups, "freeze", freeze_slowly)
+        monkeypatch.setattr(cast(Any, execs)._pool, "begin", lambda *_, **__: None)
+        monkeypatch.setattr(execs, "_launch_blocking", launched.append)
+        exec_id = await execs.create("web", ExecConfig(Cmd=["true"]))
+        pausing = asyncio.create_task(room.service.pause("web"))
+        await begun.wait()
+        starting = asyncio.create_task(execs.start(exec_id, ExecStartRequest(Detach=True)))
+        for _ in range(20):  # turns of the loop: it would be there by now
+            await asyncio.sleep(0)
+        may_end.set()
+        await pausing
+        with pytest.raises(Conflict, match="is paused, unpause the container before exec"):
+            await starting
+        assert launched == []
 
 
 @in_fake_time
