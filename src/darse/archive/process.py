@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import fcntl
 import functools
 import importlib.util
 import os
+import signal
 import sys
 from collections.abc import AsyncGenerator, Iterable, Iterator
 from pathlib import Path
@@ -19,15 +19,15 @@ from pathlib import Path
 import msgspec
 
 import darse
-from darse.linux.descriptors import FileDescriptor
-from darse.linux.pipes import read_when_ready
+from darse.core import executors
+from darse.linux.descriptors import DescriptorClosed, FileDescriptor
+from darse.linux.pipes import PipeEnd, read_when_ready, wide_pipe
+from darse.linux.proc.process import Process, spawn
 
 _START = "import sys; sys.path += sys.argv.pop(1).split(':'); from darse.archive.worker import main; main(sys.argv[1:])"
-_PIPE = 1024 * 1024
 _PIECE = 256 * 1024
-
-
-Worker = asyncio.subprocess.Process
+# The number that the worker's second descriptor has there.
+_EXTRA = 3
 
 
 class OnConnection(msgspec.Struct, frozen=True):
@@ -62,51 +62,88 @@ def _decompressors() -> str:
     return ":".join(places)
 
 
-async def _start(mode: str, directory: Path, options: Iterable[str], stdin: int, extra: int | None) -> Worker:
-    descriptors = () if extra is None else (extra,)
+class ArchiveWorker:
+    """A worker that was started, and our ends of its stdout and stderr."""
+
+    def __init__(self, pid: int, output: PipeEnd, errors: PipeEnd) -> None:
+        self.pid = pid
+        self._process = Process(pid)
+        self._output = output
+        self._errors = errors
+        #: As `subprocess` has it; None until the worker has ended.
+        self.returncode: int | None = None
+
+    async def communicate(self) -> tuple[bytes, bytes]:
+        """Wait for its end; return what it wrote to stdout, and to stderr."""
+        output, errors = await asyncio.gather(_read_all(self._output), _read_all(self._errors))
+        await self.wait()
+        return output, errors
+
+    async def wait(self) -> None:
+        """Return when it has ended."""
+        with contextlib.suppress(DescriptorClosed):  # of several who wait one lets go of it
+            await self._process.wait()
+        if self.returncode is None:
+            self._reap()
+
+    def _reap(self) -> None:
+        _, status = os.waitpid(self.pid, 0)
+        self.returncode = os.waitstatus_to_exitcode(status)
+        for one in (self._process, self._output, self._errors):
+            one.close()
+
+    async def end(self) -> None:
+        """Kill it, when it has not ended yet."""
+        if self.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.send(signal.SIGKILL)
+            await self.wait()
+
+
+async def _read_all(end: PipeEnd) -> bytes:
+    pieces = []
+    while piece := await end.read():
+        pieces.append(piece)
+    return b"".join(pieces)
+
+
+async def _start(mode: str, directory: Path, options: Iterable[str], stdin: int, extra: int | None) -> ArchiveWorker:
     command = [sys.executable, "-I", "-S", "-c", _START, search_path(), mode, str(directory), *options]
+    output, errors = (PipeEnd(reads=True, wide=False) for _ in range(2))
+    descriptors = {0: stdin, 1: output.theirs, 2: errors.theirs}
     if extra is not None:
-        command.append(f"extra={extra}")
-    return await asyncio.create_subprocess_exec(
-        *command,
-        stdin=stdin,
-        stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.PIPE,
-        pass_fds=descriptors,
-        cwd="/",
-        env={"LC_ALL": "C.UTF-8"},
+        descriptors[_EXTRA] = extra
+        command.append(f"extra={_EXTRA}")
+    spawning = executors.launch.begin(
+        functools.partial(spawn, command, {"LC_ALL": "C.UTF-8"}, descriptors, directory="/")
     )
+    try:
+        pid = await spawning
+    except BaseException:
+        if spawning.done() and spawning.exception() is None:
+            await ArchiveWorker(spawning.result(), output, errors).end()
+        output.close()
+        errors.close()
+        raise
+    finally:
+        output.close_theirs()
+        errors.close_theirs()
+    return ArchiveWorker(pid, output, errors)
 
 
-async def answer(worker: Worker) -> dict[str, str]:
+async def answer(worker: ArchiveWorker) -> dict[str, str]:
     """Wait for the worker's end. Raises WorkerFailed. When this is cancelled, the worker is gone, too."""
     try:
         output, errors = await worker.communicate()
     except asyncio.CancelledError:
         # Nobody waits for it any more, and its directory is about to be removed below it.
-        await end_worker(worker)
+        await worker.end()
         raise
     if worker.returncode != 0:
         text = errors.decode(errors="replace")[-2000:].strip()
         raise WorkerFailed(f"the layer worker ended with status {worker.returncode}: {text}")
     lines = (line.partition(" ") for line in output.decode(errors="replace").splitlines())
     return {key: value for key, _, value in lines}
-
-
-async def end_worker(worker: Worker) -> None:
-    """Kill a worker that has not ended yet."""
-    if worker.returncode is None:
-        with contextlib.suppress(ProcessLookupError):
-            worker.kill()
-        await worker.wait()
-
-
-def pipe() -> tuple[int, int]:
-    """Return the reading and the writing end of a pipe of a good size."""
-    reading, writing = os.pipe2(os.O_CLOEXEC)
-    with contextlib.suppress(OSError):  # more than /proc/sys/fs/pipe-user-pages-soft allows
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
-    return reading, writing
 
 
 async def unpack(
@@ -130,7 +167,7 @@ async def unpack_files(directory: Path, archive: int, *, entries: int = -1, limi
     return await answer(await _start("files", directory, [f"entries={entries}", f"limit={limit}"], archive, None))
 
 
-async def export_volume(directory: Path, owners: str = "") -> tuple[Worker, int]:
+async def export_volume(directory: Path, owners: str = "") -> tuple[ArchiveWorker, int]:
     """Start packing a volume; return the worker, and the descriptor that gives the archive.
 
     `owners` is `start_pack`'s.
@@ -206,7 +243,7 @@ async def rebuild(directory: Path, tar_split: int, target: int) -> dict[str, str
 
 async def start_pack(
     directory: Path, skip: Iterable[str] = (), owners: str = "", newest: int | None = None
-) -> tuple[Worker, int]:
+) -> tuple[ArchiveWorker, int]:
     """Start packing the upper directory of an overlay; return the worker, and the descriptor that gives the archive.
 
     `skip` are absolute paths below the directory that are left out; `owners` says how those on the disk are mapped;
@@ -217,9 +254,9 @@ async def start_pack(
         return await _start_writer("pack", directory, options, null)
 
 
-async def _start_writer(mode: str, directory: Path, options: Iterable[str], stdin: int) -> tuple[Worker, int]:
+async def _start_writer(mode: str, directory: Path, options: Iterable[str], stdin: int) -> tuple[ArchiveWorker, int]:
     """Start a worker that writes to a pipe; return it, and the reading end."""
-    reading, writing = pipe()
+    reading, writing = wide_pipe()
     try:
         return await _start(mode, directory, options, stdin, writing), reading
     except BaseException:
@@ -239,5 +276,5 @@ async def stream(directory: Path, tar_split: int, result: dict[str, str]) -> Asy
             yield piece
         result.update(await answer(worker))
     finally:
-        await end_worker(worker)
+        await worker.end()
         reading.close()

@@ -26,3 +26,10 @@ def call(name: str, *arguments: Any, operand: str = "") -> int:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), operand or None)
     return result
+
+
+def call_for_number(name: str, *arguments: Any, operand: str = "") -> None:
+    """Call a C function that returns an error number; raise OSError(number, …, operand) when that is not 0."""
+    number: int = getattr(_libc, name)(*arguments)
+    if number:
+        raise OSError(number, os.strerror(number), operand or None)

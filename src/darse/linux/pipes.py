@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 
@@ -12,15 +13,22 @@ from darse.linux.descriptors import FileDescriptor
 _CAPACITY = 1 << 20
 
 
+def wide_pipe() -> tuple[int, int]:
+    """Return the reading and the writing end of a pipe of a good size."""
+    reading, writing = os.pipe2(os.O_CLOEXEC)
+    with contextlib.suppress(OSError):  # more than /proc/sys/fs/pipe-user-pages-soft allows
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _CAPACITY)
+    return reading, writing
+
+
 class PipeEnd:
     """Our end of a pipe; `theirs` is the descriptor to be given to the other process, and then closed."""
 
-    def __init__(self, *, reads: bool) -> None:
-        reading, writing = os.pipe2(os.O_CLOEXEC)
+    def __init__(self, *, reads: bool, wide: bool = True) -> None:
+        reading, writing = wide_pipe() if wide else os.pipe2(os.O_CLOEXEC)
         ours, self.theirs = (reading, writing) if reads else (writing, reading)
         self._descriptor = FileDescriptor(ours)
         os.set_blocking(ours, False)
-        fcntl.fcntl(ours, fcntl.F_SETPIPE_SZ, _CAPACITY)
 
     def close_theirs(self) -> None:
         """Close the other process's end here: with that process it is gone."""

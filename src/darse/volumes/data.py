@@ -84,11 +84,11 @@ class VolumeData:
                 os.set_blocking(number, False)
                 yield self._pieces(name, worker, reading)
             finally:
-                await process.end_worker(worker)
+                await worker.end()
                 reading.close()
         self._events.publish("volume", "export", name, {"driver": record.driver})
 
-    async def _pieces(self, name: str, worker: process.Worker, reading: FileDescriptor) -> AsyncGenerator[bytes]:
+    async def _pieces(self, name: str, worker: process.ArchiveWorker, reading: FileDescriptor) -> AsyncGenerator[bytes]:
         while piece := await read_when_ready(reading, _PIECE):
             yield piece
         done = await self._answer(f"export {name}", process.answer(worker))

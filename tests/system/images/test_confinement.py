@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from darse.archive import process
+from darse.linux.pipes import wide_pipe
 
 # Each must fail once the process has locked itself in. The word after the dash is what it may fail with.
 ATTEMPTS = {
@@ -88,7 +89,7 @@ def test_a_worker_can(tmp_path: Path, name: str) -> None:
 async def test_a_worker_has_nothing_of_the_engine(tmp_path: Path) -> None:
     """Looked at from outside, while it waits for its archive."""
     os.environ["DARSE_TEST_SECRET"] = "secret"
-    reading, writing = process.pipe()
+    reading, writing = wide_pipe()
     recipe = os.open(tmp_path / "recipe", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC)
     kept = os.open(tmp_path, os.O_RDONLY)
     os.set_inheritable(kept, True)
@@ -112,7 +113,7 @@ async def test_a_worker_has_nothing_of_the_engine(tmp_path: Path) -> None:
             (mount,) = (proc / "mountinfo").read_text().splitlines()
             assert {"nodev", "nosuid", "noexec"} <= set(mount.split()[5].split(","))
         finally:
-            await process.end_worker(worker)
+            await worker.end()
     finally:
         del os.environ["DARSE_TEST_SECRET"]
         for descriptor in (reading, writing, recipe, kept):

@@ -28,6 +28,7 @@ from darse.images.content.store import ContentStore
 from darse.images.layers.store import TAR_SPLIT_FILE, LayerStore
 from darse.linux.fs.contained import remove_tree
 from darse.linux.fs.files import measure, sync_directory, sync_file_system
+from darse.linux.pipes import wide_pipe
 
 
 class RemappedLayers:
@@ -87,7 +88,7 @@ class RemappedLayers:
         ids = Owners.parse(owners)
         # An archive without an entry for its root leaves that as it is.
         os.chown(fs, ids.user(0), ids.group(0))
-        reading, writing = process.pipe()
+        reading, writing = wide_pipe()
         # The metadata of the copy would be the same as the layer's.
         tar_split = os.open(staged / TAR_SPLIT_FILE, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
         rebuilding = asyncio.create_task(self._rebuild(chain_id, writing))

@@ -299,7 +299,7 @@ class LayerStore:
             finally:
                 await self.discard_staged(staged)
         finally:
-            await process.end_worker(packer)
+            await packer.end()
         return Layer(Descriptor(OCI_LAYER, staged.diff_id, staged.archive_size), staged.diff_id, chain_id)
 
     async def adopt(self, directory: Path, parent: str | None, size: int) -> tuple[Layer, bool]:

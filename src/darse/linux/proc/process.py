@@ -19,6 +19,7 @@ from typing import Final
 
 from darse.core import trace
 from darse.linux.descriptors import DescriptorClosed, FileDescriptor
+from darse.linux.proc.posix_spawn import change_directory, duplicate, open_file, posix_spawn
 
 _NULL: Final = "/dev/null"
 # sched.h of the kernel: the process has begun to end.
@@ -26,19 +27,27 @@ _PF_EXITING: Final = 0x4
 
 
 def spawn(
-    arguments: Sequence[str], environment: Mapping[str, str], descriptors: Mapping[int, int], *, stderr: Path
+    arguments: Sequence[str],
+    environment: Mapping[str, str],
+    descriptors: Mapping[int, int],
+    *,
+    stderr: Path = Path(_NULL),
+    directory: str | None = None,
 ) -> int:
-    """Start a program and return its pid.
+    """Start a program and return its pid. Blocks until it is executed, without the interpreter's lock. Raises OSError.
 
-    `arguments[0]` is an absolute path. `descriptors` maps numbers in the child to descriptors of ours; stdin and
-    stdout are /dev/null, and `stderr` is a file that is created. posix_spawn(3) shares memory with the child until
-    it executes, so the cost does not grow with the engine.
+    `arguments[0]` is an absolute path. `descriptors` maps numbers in the child to descriptors of ours; where they do
+    not say otherwise stdin and stdout are /dev/null, and `stderr` is a file that is created. It begins in `directory`,
+    or where the engine is. posix_spawn(3) shares memory with the child until it executes, so the cost does not grow
+    with the engine.
     """
-    actions: list[tuple[int, int, str, int, int] | tuple[int, int, int]] = [
-        (os.POSIX_SPAWN_OPEN, 0, _NULL, os.O_RDONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 1, _NULL, os.O_WRONLY, 0),
-        (os.POSIX_SPAWN_OPEN, 2, str(stderr), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600),
+    actions = [
+        open_file(0, _NULL, os.O_RDONLY),
+        open_file(1, _NULL, os.O_WRONLY),
+        open_file(2, str(stderr), os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_APPEND, 0o600),
     ]
+    if directory is not None:
+        actions.append(change_directory(directory))
     with contextlib.ExitStack() as lifted:
         # One of ours may have a number that another one is to get.
         above = max(descriptors, default=2) + 1
@@ -47,14 +56,9 @@ def spawn(
             if copy != ours:
                 lifted.callback(os.close, copy)
             # dup2 drops close-on-exec in the child only, so that what other threads spawn inherits nothing of ours.
-            actions.append((os.POSIX_SPAWN_DUP2, copy, theirs))
+            actions.append(duplicate(copy, theirs))
         with trace.step("process", f"spawn {os.path.basename(arguments[0])}", *arguments):
-            return os.posix_spawn(
-                arguments[0], list(arguments), dict(environment), file_actions=actions, setsigdef=_ALL
-            )
-
-
-_ALL: Final = [number for number in signal.valid_signals() if number not in (signal.SIGKILL, signal.SIGSTOP)]
+            return posix_spawn(arguments[0], arguments, environment, actions)
 
 
 def parent_of(pid: int) -> int | None:

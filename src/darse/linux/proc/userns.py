@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import msgspec
 
 from darse.core import trace
+from darse.linux.proc.posix_spawn import duplicate, posix_spawn
 
 _UNSHARE, _NSENTER, _CAT = "/usr/bin/unshare", "/usr/bin/nsenter", "/bin/cat"
 _ENVIRONMENT = {"PATH": os.defpath, "LC_ALL": "C"}
@@ -101,17 +102,9 @@ class _Child:
         their_input, self._input = os.pipe2(os.O_CLOEXEC)
         self._output, their_output = os.pipe2(os.O_CLOEXEC)
         try:
-            self._pid = os.posix_spawn(
-                self._command[0],
-                list(self._command),
-                _ENVIRONMENT,
-                file_actions=[
-                    (os.POSIX_SPAWN_DUP2, their_input, 0),
-                    (os.POSIX_SPAWN_DUP2, their_output, 1),
-                    # What it prints when it fails comes where its answer is expected.
-                    (os.POSIX_SPAWN_DUP2, their_output, 2),
-                ],
-            )
+            # What it prints when it fails comes where its answer is expected.
+            actions = [duplicate(their_input, 0), duplicate(their_output, 1), duplicate(their_output, 2)]
+            self._pid = posix_spawn(self._command[0], self._command, _ENVIRONMENT, actions)
         except BaseException:
             os.close(self._input)
             os.close(self._output)
