@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
+import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -13,6 +15,7 @@ import pytest
 from tests.support.engine import Client, Engine, docker_program
 from tests.support.hub import Hub
 
+_AFTER_SYSTEM = pytest.StashKey[bool]()
 # A machine that is busy with other tests is slow, which says nothing of what is tested.
 hypothesis.settings.register_profile(
     "busy machine", deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -27,6 +30,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if "unit" not in item.path.parts:
             item.add_marker(pytest.mark.skip(reason="needs root: it runs real containers"))
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """What a system test has left to the garbage collector is no error of the unit test that comes next."""
+    is_unit = "unit" in item.path.parts
+    if is_unit and item.config.stash.get(_AFTER_SYSTEM, False):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", ResourceWarning)
+            gc.collect()
+    item.config.stash[_AFTER_SYSTEM] = not is_unit
 
 
 @pytest.fixture

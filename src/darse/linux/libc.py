@@ -33,3 +33,8 @@ def call_for_number(name: str, *arguments: Any, operand: str = "") -> None:
     number: int = getattr(_libc, name)(*arguments)
     if number:
         raise OSError(number, os.strerror(number), operand or None)
+
+
+def has(name: str) -> bool:
+    """Whether the library has a function."""
+    return hasattr(_libc, name)

@@ -12,7 +12,7 @@ import os
 import signal
 from collections.abc import Iterable, Mapping, Sequence
 
-from darse.linux.libc import call_for_number
+from darse.linux.libc import call_for_number, has
 
 # As in spawn.h; glibc's and musl's structures are smaller than these.
 _SETSIGDEF = 0x04
@@ -35,6 +35,12 @@ def duplicate(ours: int, theirs: int) -> Action:
 def change_directory(path: str) -> Action:
     """Go to a directory."""
     return "posix_spawn_file_actions_addchdir_np", os.fsencode(path)
+
+
+def close_from(number: int) -> list[Action]:
+    """Close all descriptors from `number` on; none, where the C library cannot: they are close-on-exec all the same."""
+    name = "posix_spawn_file_actions_addclosefrom_np"  # since glibc 2.34
+    return [(name, number)] if has(name) else []
 
 
 def posix_spawn(

@@ -19,7 +19,7 @@ from typing import Final
 
 from darse.core import trace
 from darse.linux.descriptors import DescriptorClosed, FileDescriptor
-from darse.linux.proc.posix_spawn import change_directory, duplicate, open_file, posix_spawn
+from darse.linux.proc.posix_spawn import change_directory, close_from, duplicate, open_file, posix_spawn
 
 _NULL: Final = "/dev/null"
 # sched.h of the kernel: the process has begun to end.
@@ -37,8 +37,8 @@ def spawn(
     """Start a program and return its pid. Blocks until it is executed, without the interpreter's lock. Raises OSError.
 
     `arguments[0]` is an absolute path. `descriptors` maps numbers in the child to descriptors of ours; where they do
-    not say otherwise stdin and stdout are /dev/null, and `stderr` is a file that is created. It begins in `directory`,
-    or where the engine is. posix_spawn(3) shares memory with the child until it executes, so the cost does not grow
+    not say otherwise stdin and stdout are /dev/null, and `stderr` is a file that is created. It has no others. It begins
+    in `directory`, or where the engine is. posix_spawn(3) shares memory with the child until it executes, so the cost does not grow
     with the engine.
     """
     actions = [
@@ -57,6 +57,7 @@ def spawn(
                 lifted.callback(os.close, copy)
             # dup2 drops close-on-exec in the child only, so that what other threads spawn inherits nothing of ours.
             actions.append(duplicate(copy, theirs))
+        actions += close_from(above)
         with trace.step("process", f"spawn {os.path.basename(arguments[0])}", *arguments):
             return posix_spawn(arguments[0], arguments, environment, actions)
 
