@@ -37,9 +37,9 @@ def spawn(
     """Start a program and return its pid. Blocks until it is executed, without the interpreter's lock. Raises OSError.
 
     `arguments[0]` is an absolute path. `descriptors` maps numbers in the child to descriptors of ours; where they do
-    not say otherwise stdin and stdout are /dev/null, and `stderr` is a file that is created. It has no others. It begins
-    in `directory`, or where the engine is. posix_spawn(3) shares memory with the child until it executes, so the cost does not grow
-    with the engine.
+    not say otherwise stdin and stdout are /dev/null, and `stderr` is a file that is created. It has no others. It
+    begins in `directory`, or where the engine is. posix_spawn(3) shares memory with the child until it executes, so
+    the cost does not grow with the engine.
     """
     actions = [
         open_file(0, _NULL, os.O_RDONLY),
