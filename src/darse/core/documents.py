@@ -13,6 +13,7 @@ an object with its version, which the `ListCodec` of today recognizes as newer.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Generic, TypeVar
 
@@ -41,10 +42,14 @@ class DocumentCodec(Generic[T]):
     ) -> None:
         """`upgrade(version, document)` brings a document of an older version to this one, in place."""
         self._type = type_
-        self._decoder = msgspec.json.Decoder(type_)
         self._version = version
         self._upgrade = upgrade
         self._prefix = b'{"document_version":%d' % version
+
+    @functools.cached_property
+    def _decoder(self) -> msgspec.json.Decoder[T]:
+        """Made when it is first needed: that of a container takes a millisecond, and modules make theirs on import."""
+        return msgspec.json.Decoder(self._type)
 
     def encode(self, record: T) -> bytes:
         """The document of a record."""
@@ -68,9 +73,15 @@ class ListCodec(Generic[T]):
 
     def __init__(self, type_: type[T], *, packed: bool = False) -> None:
         """`packed` stands for MessagePack, which has bytes."""
+        self._type = type_
+        self._packed = packed
         self._encode = msgspec.msgpack.encode if packed else msgspec.json.encode
-        self._decode = msgspec.msgpack.Decoder(type_).decode if packed else msgspec.json.Decoder(type_).decode
         self._read_version = _read_packed_version.decode if packed else _read_version.decode
+
+    @functools.cached_property
+    def _decode(self) -> Callable[[bytes], T]:
+        decoder = msgspec.msgpack.Decoder(self._type) if self._packed else msgspec.json.Decoder(self._type)
+        return decoder.decode
 
     def encode(self, record: T) -> bytes:
         """The list of a record."""

@@ -157,6 +157,14 @@ class Engine:
 
     async def start(self) -> None:
         """Bring the database and the host together. Raises SystemFault when the host lacks what is needed."""
+        # The kernel takes 10 ms for it, and nothing else waits for that.
+        favoring = executors.kernel.begin(self._set_favordynmods)
+        try:
+            await self._start()
+        finally:
+            await favoring
+
+    async def _start(self) -> None:
         for controller in self._mounted:
             _log.info("mounted the %s controller as cgroup version 1", controller)
         self.reserves.open()
@@ -165,7 +173,6 @@ class Engine:
         private_bind(self._files.bundles)
         self._null.prepare(self.config.exec_root)
         self._install_runtimes()
-        self._set_favordynmods()
         self.images.open(self.containers.recovery.known | self.recovery.strays, self.recovery)
         self.builds.open()
         await self.images.recover()
