@@ -1,4 +1,4 @@
-"""Strings in quotes with backslash escapes, as Go's source, its `%q` and its templates write them."""
+"""Strings in quotes with backslash escapes, as Go's source, its `%q` and its templates have them; paths in messages."""
 
 from __future__ import annotations
 
@@ -59,3 +59,9 @@ def unquote(text: str) -> str:
 
     # Bytes that were written one by one may be UTF-8 together.
     return re.sub(_ESCAPE, unescaped, body).encode(errors="surrogateescape").decode(errors="surrogateescape")
+
+
+def quoted_path(path: bytes) -> str:
+    """A path in a message: quoted as Python does, and no longer than a line."""
+    text = ascii(path.decode("utf-8", "surrogateescape"))
+    return text if len(text) <= 200 else f"{text[:99]}…{text[-99:]}"

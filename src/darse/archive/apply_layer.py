@@ -17,7 +17,7 @@ import os
 import stat
 
 from darse.archive.entry_files import CAPABILITY, set_xattr, times, write_content
-from darse.archive.errors import ArchiveRefused, quoted_path
+from darse.archive.errors import ArchiveRefused
 from darse.archive.id_mapping import Owners
 from darse.archive.tar import (
     BLOCK_DEVICE,
@@ -31,6 +31,7 @@ from darse.archive.tar import (
     Reader,
 )
 from darse.archive.tar_split import TarSplitWriter
+from darse.quoting import quoted_path
 
 _PREFIX = b".wh."
 _OPAQUE = b".wh..wh..opq"

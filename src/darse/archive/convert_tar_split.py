@@ -17,8 +17,9 @@ import zlib
 from _hashlib import openssl_sha256
 from binascii import a2b_base64
 
-from darse.archive.errors import Damaged, quoted_path
+from darse.archive.errors import Damaged
 from darse.archive.tar_split import TarSplitWriter
+from darse.quoting import quoted_path
 
 # Loading what is for type checkers only takes as long as the rest of a worker's start.
 TYPE_CHECKING = False

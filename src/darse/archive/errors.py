@@ -19,9 +19,3 @@ class Truncated(ArchiveRefused):
 
 class Damaged(Exception):
     """The files of a layer do not give back the archive that they came from."""
-
-
-def quoted_path(path: bytes) -> str:
-    """A path in a message: quoted, and no longer than a line."""
-    text = ascii(path.decode("utf-8", "surrogateescape"))
-    return text if len(text) <= 200 else f"{text[:99]}…{text[-99:]}"

@@ -16,10 +16,11 @@ import os
 import stat
 
 from darse.archive.entry_files import CAPABILITY, set_xattr, times, write_content
-from darse.archive.errors import ArchiveRefused, quoted_path
+from darse.archive.errors import ArchiveRefused
 from darse.archive.stream import aligned, decompressed, is_compressed
 from darse.archive.tar import BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK, Blocks, Entry, Reader
 from darse.linux.fs.contained import remove_entry
+from darse.quoting import quoted_path
 
 TYPE_CHECKING = False  # not the one of typing, whose import is a third of a worker's start
 if TYPE_CHECKING:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import os
 import stat
 
-from darse.archive.errors import ArchiveRefused, quoted_path
+from darse.archive.errors import ArchiveRefused
 from darse.archive.tar_writer import PATH_MAX, VANISHED, TarWriter, xattr
 from darse.linux.fs.contained import ENTER, LEAVE, Walk
+from darse.quoting import quoted_path
 
 # Loading what is for type checkers only takes as long as the rest of a worker's start.
 TYPE_CHECKING = False

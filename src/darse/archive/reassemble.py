@@ -11,9 +11,10 @@ import stat
 from _hashlib import openssl_sha256
 from _queue import SimpleQueue
 
-from darse.archive.errors import Damaged, quoted_path
+from darse.archive.errors import Damaged
 from darse.archive.stream import write_all
 from darse.archive.tar_split import TarSplitReader
+from darse.quoting import quoted_path
 
 _PIECE = 256 * 1024
 _GATHER = 128 * 1024

@@ -11,11 +11,12 @@ import errno
 import os
 import stat
 
-from darse.archive.errors import ArchiveRefused, quoted_path
+from darse.archive.errors import ArchiveRefused
 from darse.archive.headers import END, entry_headers, padded
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, LINK, REGULAR, SYMLINK, TYPES
 from darse.linux.fs.contained import ENTER, LEAVE, Walk
 from darse.linux.fs.sparse import data_segments
+from darse.quoting import quoted_path
 
 TYPE_CHECKING = False  # not typing's, whose import is a third of a worker's start
 if TYPE_CHECKING:

@@ -23,10 +23,11 @@ import os
 import stat
 import struct
 
-from darse.archive.errors import ArchiveRefused, quoted_path
+from darse.archive.errors import ArchiveRefused
 from darse.archive.stream import write_all
 from darse.linux.fs.contained import remove_entry
 from darse.linux.fs.openat2 import open_without_links
+from darse.quoting import quoted_path
 
 TYPE_CHECKING = False  # not the one of typing, whose import is a third of a worker's start
 if TYPE_CHECKING:

@@ -21,6 +21,8 @@ from __future__ import annotations
 
 import stat
 
+from darse.quoting import quoted_path
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -127,9 +129,3 @@ class ListCheck:
         if slash and not directory:
             raise InvalidList(f"{quoted_path(path)} is no path of a context")
         return key
-
-
-def quoted_path(path: bytes) -> str:
-    """A path in a message: quoted, and no longer than a line."""
-    text = ascii(path.decode("utf-8", "surrogateescape"))
-    return text if len(text) <= 200 else f"{text[:99]}…{text[-99:]}"

@@ -16,8 +16,7 @@ from darse.archive.headers import END, entry_headers
 from darse.archive.tar import BLOCK, BLOCK_DEVICE, CHARACTER, DIRECTORY, FIFO, LINK, REGULAR, SYMLINK
 from darse.build.errors import BuildError
 from darse.buildkit.sessions.lists import SentList, list_runs, next_packet
-from darse.buildkit.sessions.packets import DirectoryPatterns, has_content, opened_directory
-from darse.buildkit.sessions.pool import ClientSession
+from darse.buildkit.sessions.packets import has_content
 from darse.buildkit.wire.packet_pb2 import Packet
 from darse.buildkit.wire.stat_pb2 import Stat
 from darse.go_modes import GO_CHARACTER, GO_DEVICE, GO_DIRECTORY, GO_FIFO, GO_SYMLINK, GO_TYPES, permissions
@@ -27,13 +26,6 @@ MOST_ENTRIES, MOST_BYTES = 1_000_000, 256 << 20
 # What is asked for ahead: files, and bytes.
 _WINDOW_FILES, _WINDOW_BYTES = 64, 1 << 20
 _PIECE = 256 * 1024
-
-
-async def received_directory(session: ClientSession, patterns: DirectoryPatterns) -> AsyncGenerator[bytes]:
-    """Yield a directory of a client as an archive. Raises BuildError."""
-    async with opened_directory(session, patterns) as stream:
-        async for piece in archived(stream, await listed(stream)):
-            yield piece
 
 
 async def archived(stream: Stream[Any, Any], entries: SentList) -> AsyncGenerator[bytes]:

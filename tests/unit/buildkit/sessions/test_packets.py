@@ -16,7 +16,7 @@ from darse.build.context.transfer import FilePiece, PieceKind
 from darse.build.context_list import encode, records
 from darse.build.errors import BuildError
 from darse.buildkit.sessions import directory_archive, incremental
-from darse.buildkit.sessions.directory_archive import received_directory
+from darse.buildkit.sessions.directory_archive import archived, listed
 from darse.buildkit.sessions.documents import NotInMemory, received_documents
 from darse.buildkit.sessions.incremental import IncrementalDirectory, NotIncremental
 from darse.buildkit.sessions.packets import DirectoryPatterns, opened_directory, transfer_metadata
@@ -65,6 +65,13 @@ async def in_part(session: ClientSession, patterns: DirectoryPatterns) -> AsyncG
             yield piece
 
 
+async def whole(session: ClientSession, patterns: DirectoryPatterns) -> AsyncGenerator[bytes]:
+    """An archive."""
+    async with opened_directory(session, patterns) as stream:
+        async for piece in archived(stream, await listed(stream)):
+            yield piece
+
+
 async def documents(session: ClientSession, patterns: DirectoryPatterns) -> AsyncGenerator[bytes]:
     """The names and contents of small files."""
     for name, content in (await received_documents(session, patterns)).items():
@@ -72,12 +79,10 @@ async def documents(session: ClientSession, patterns: DirectoryPatterns) -> Asyn
 
 
 Way = Callable[[ClientSession, DirectoryPatterns], AsyncGenerator[bytes]]
-all_ways = pytest.mark.parametrize(
-    "way", [received_directory, in_part, documents], ids=["whole", "in part", "in memory"]
-)
+all_ways = pytest.mark.parametrize("way", [whole, in_part, documents], ids=["whole", "in part", "in memory"])
 
 
-async def received(client: Client, way: Way = received_directory, **patterns: Any) -> tuple[bytes, Files]:
+async def received(client: Client, way: Way = whole, **patterns: Any) -> tuple[bytes, Files]:
     files = Files(client)
     ours, theirs = socket.socketpair()
     loop = asyncio.get_running_loop()
@@ -181,7 +186,7 @@ async def test_what_may_be_more_than_small_files_does_not(packets: list[Packet])
         await received(client, documents)
 
 
-@pytest.mark.parametrize("way", [received_directory, documents], ids=["whole", "in memory"])
+@pytest.mark.parametrize("way", [whole, documents], ids=["whole", "in memory"])
 @pytest.mark.parametrize(
     "paths",
     [
@@ -250,7 +255,7 @@ async def test_a_file_that_changes_while_it_is_sent_is_asked_for_again(content: 
     """Where it can be: an archive has said how long it is."""
     answers = [Packet(type=Packet.PACKET_DATA, ID=0, data=content), ENDED]
     with pytest.raises(BuildError):
-        await sent(answers, received_directory)
+        await sent(answers, whole)
     pieces = FilePiece(0, content[:3]).encode() + FilePiece(0, b"", PieceKind.CHANGED).encode()
     assert (await sent(answers, in_part)).endswith(pieces)
 
@@ -306,7 +311,7 @@ async def test_data_before_the_end_of_the_list_is_refused(way: Way) -> None:
 
 @pytest.mark.parametrize(
     ("entries", "size", "way"),
-    [(100, 1 << 20, received_directory), (1_000_000, 2000, received_directory), (100, 1 << 20, in_part)],
+    [(100, 1 << 20, whole), (1_000_000, 2000, whole), (100, 1 << 20, in_part)],
 )
 async def test_a_list_without_end_is_refused_early(
     monkeypatch: pytest.MonkeyPatch, entries: int, size: int, way: Way
