@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import fcntl
 import os
 from collections.abc import AsyncIterator, Coroutine
 from typing import Any, TypeVar
 
 from darse.linux.descriptors import FileDescriptor
+from darse.linux.pipes import wide_pipe
 
 T = TypeVar("T")
-
-_PIPE = 1024 * 1024
 
 
 class PipeSource:
@@ -21,9 +18,7 @@ class PipeSource:
 
     def __init__(self, size: int) -> None:
         self.size = size
-        self._reading, self.writing = os.pipe2(os.O_CLOEXEC)
-        with contextlib.suppress(OSError):  # more than /proc/sys/fs/pipe-user-pages-soft allows
-            fcntl.fcntl(self.writing, fcntl.F_SETPIPE_SZ, _PIPE)
+        self._reading, self.writing = wide_pipe()
 
     def open(self) -> int:
         """Return the reading end; the caller closes it."""

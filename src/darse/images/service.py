@@ -43,7 +43,8 @@ from darse.images.layers.compression import Compression, compress_layer
 from darse.images.layers.disk_usage import LayerDiskUsage
 from darse.images.layers.linked import stage_linked
 from darse.images.layers.remapped import RemappedLayers
-from darse.images.layers.store import LayerSource, LayerStore
+from darse.images.layers.sources import LayerSource
+from darse.images.layers.store import LayerStore
 from darse.images.model import Image, Layer, Target
 from darse.images.pull_traces import PullTraces
 from darse.images.references import Reference

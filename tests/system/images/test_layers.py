@@ -17,7 +17,7 @@ import zstandard
 
 from darse.core.errors import EngineError, InvalidParameter, SystemFault
 from darse.image_spec.media_types import OCI_LAYER
-from darse.images.layers.store import FileSource
+from darse.images.layers.sources import FileSource
 from darse.linux.fs.mounts import mount_overlay
 from darse.recovery.startup import Recovery
 

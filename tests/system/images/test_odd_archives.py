@@ -33,7 +33,8 @@ from darse.core.events import SCHEMA as EVENTS
 from darse.core.state import State
 from darse.images.content.store import ContentStore
 from darse.images.layers import store as layer_store
-from darse.images.layers.store import FileSource, LayerStore
+from darse.images.layers.sources import FileSource
+from darse.images.layers.store import LayerStore
 
 # In each, GNU tar and the store must see the same.
 FORMS: dict[str, bytes] = {

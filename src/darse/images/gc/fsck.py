@@ -28,7 +28,8 @@ from darse.images import references
 from darse.images.content.store import ContentStore
 from darse.images.gc.collector import GarbageCollector, Lease
 from darse.images.layers.compressed import CompressedDigests
-from darse.images.layers.store import FileSource, LayerStore
+from darse.images.layers.sources import FileSource
+from darse.images.layers.store import LayerStore
 from darse.images.model import Image, ImageConfig, parse_config
 from darse.images.references import Reference
 from darse.images.snapshots.service import SnapshotService

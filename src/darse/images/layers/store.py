@@ -20,7 +20,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from darse.archive import process
 from darse.archive.errors import ArchiveRefused, Damaged
@@ -33,6 +33,7 @@ from darse.image_spec.digests import chain_above
 from darse.image_spec.manifests import Descriptor
 from darse.image_spec.media_types import OCI_LAYER
 from darse.images.content.store import ContentStore
+from darse.images.layers.sources import DescriptorSource, LayerSource
 from darse.images.layers.sync import LayerSync
 from darse.images.model import Layer
 from darse.linux.fs.contained import remove_tree
@@ -62,48 +63,6 @@ SCHEMA = Schema(
 TAR_SPLIT_FILE = "recipe"
 # Bytes from which on a layer of the engine's own is read by a process.
 _LARGE_LAYER = 4 << 20
-
-
-class LayerSource(Protocol):
-    """A source of a layer's archive, compressed or not."""
-
-    @property
-    def size(self) -> int:
-        """Bytes of the archive, -1 when they are not known; a pipe that gives more is refused."""
-
-    def open(self) -> int:
-        """Return a file descriptor from whose position the archive is read; the store closes it.
-
-        It is a file, or a pipe: when the layer is refused, the writer of the pipe gets EPIPE.
-        """
-
-
-class FileSource:
-    """An archive in a file, or a part of one."""
-
-    def __init__(self, path: Path, offset: int = 0, size: int = -1) -> None:
-        self._path = path
-        self._offset = offset
-        self.size = size
-
-    def open(self) -> int:
-        """Raises OSError."""
-        descriptor = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
-        if self._offset:
-            os.lseek(descriptor, self._offset, os.SEEK_SET)
-        return descriptor
-
-
-class _PipeEnd:
-    """The reading end of a pipe, as a source."""
-
-    def __init__(self, descriptor: int) -> None:
-        self._descriptor = descriptor
-        self.size = -1
-
-    def open(self) -> int:
-        """Return the descriptor."""
-        return self._descriptor
 
 
 class DamagedLayer(SystemFault):
@@ -283,7 +242,7 @@ class LayerStore:
         packer, reading = await process.start_pack(upper, skip, owners, newest)
         try:
             try:
-                staged = await self.stage(_PipeEnd(reading), "that is committed")
+                staged = await self.stage(DescriptorSource(reading), "that is committed")
             except EngineError:
                 # Perhaps because the other worker failed: then its reason is the better one.
                 packed = await _run(process.answer(packer))

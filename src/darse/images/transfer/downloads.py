@@ -10,8 +10,6 @@ An archive never becomes larger than its descriptor says, and counts as complete
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import math
 import os
 import threading
@@ -27,8 +25,8 @@ from darse.distribution.transport import RegistryResponse
 from darse.image_spec.manifests import Descriptor
 from darse.images.content.ingest import Ingest
 from darse.images.progress import LayerStage
+from darse.linux.pipes import wide_pipe
 
-_PIPE = 1024 * 1024
 _SPLICE = 1024 * 1024
 # After a connection that brought this many bytes, the attempts are counted from the start again.
 _PROGRESS = 8 * 1024 * 1024
@@ -174,9 +172,7 @@ class Download:
             file = os.open(self._ingest.path, os.O_RDONLY | os.O_CLOEXEC)
             self._readers.append(os.dup(file))
             return file
-        reading, writing = os.pipe2(os.O_CLOEXEC)
-        with contextlib.suppress(OSError):
-            fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, _PIPE)
+        reading, writing = wide_pipe()
         file = os.open(self._ingest.path, os.O_RDONLY | os.O_CLOEXEC)
         self._readers.append(os.dup(file))
         threading.Thread(target=self._feed, args=(file, writing), name="layer-feed", daemon=True).start()
