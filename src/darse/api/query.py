@@ -91,6 +91,8 @@ def read_platform(value: str) -> Platform:
         given = msgspec.json.decode(value, type=Platform)
     except msgspec.MsgspecError as error:
         raise InvalidParameter(f"failed to parse platform: {error}") from error
+    except RecursionError:
+        raise InvalidParameter("failed to parse platform: nested too deeply") from None
     if not given.os and not given.architecture:
         raise InvalidParameter("failed to parse platform: both OS and Architecture must be provided")
     if not given.architecture:

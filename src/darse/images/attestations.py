@@ -61,5 +61,5 @@ def _statement(content: ContentStore, layer: Descriptor) -> msgspec.Raw:
     text = content.read(layer.digest)
     try:
         return msgspec.json.decode(text, type=msgspec.Raw)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, RecursionError) as error:
         raise SystemFault(f"attestation statement {layer.digest} is no JSON: {error}") from error

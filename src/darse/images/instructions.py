@@ -101,7 +101,7 @@ def _command(text: str) -> list[str]:
     """A JSON list as it is; anything else is for the shell."""
     try:
         words = json.loads(text)
-    except ValueError:
+    except (ValueError, RecursionError):
         words = None
     if isinstance(words, list) and all(isinstance(word, str) for word in words):
         return words

@@ -177,13 +177,13 @@ class PluginClient:
             raise PluginError(f"plugin {name} did not answer {method} within {seconds:g} s") from error
         try:
             failure = msgspec.json.decode(body, type=_Failure).Err if body.strip() else ""
-        except msgspec.MsgspecError:
+        except (msgspec.MsgspecError, RecursionError):
             failure = "" if status == 200 else body[:200].decode(errors="replace").strip()
         if failure or status != 200:
             raise PluginRefused(f"{method}: {failure or f'plugin {name} answers with status {status}'}")
         try:
             return msgspec.json.decode(body.strip() or b"{}", type=answer)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, RecursionError) as error:
             raise PluginError(f"plugin {name} answers {method} with what it cannot be: {error}") from error
 
     async def _post(

@@ -78,3 +78,8 @@ def test_a_duration_counts_back_from_now() -> None:
     import time
 
     assert abs(parse_time("1m30s", "since") - (time.time_ns() - 90 * 10**9)) < 10**9
+
+
+def test_a_platform_that_is_nested_too_deeply() -> None:
+    with pytest.raises(InvalidParameter, match="failed to parse platform: nested too deeply"):
+        query.platform(asked("platform=" + '{"x":' + "[" * 100_000))

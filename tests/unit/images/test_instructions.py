@@ -29,6 +29,11 @@ def test_an_instruction_changes_the_configuration(change, field, expected):
     assert getattr(apply(ContainerConfig(), [change]), field) == expected
 
 
+def test_a_list_that_is_nested_too_deeply_is_for_the_shell():
+    text = "[" * 100_000
+    assert apply(ContainerConfig(), [f"CMD {text}"]).Cmd == ["/bin/sh", "-c", text]
+
+
 def test_a_later_env_replaces_an_earlier_one():
     assert apply(ContainerConfig(Env=["A=0", "Z=9"]), ["ENV A=1", "ENV A=2"]).Env == ["A=2", "Z=9"]
 

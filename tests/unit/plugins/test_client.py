@@ -67,6 +67,7 @@ async def test_a_call(start: Start) -> None:
         (json.dumps({"Err": "no such thing"}).encode(), "NetworkDriver.Join: no such thing"),
         (b'{"Number": "x"}', "answers NetworkDriver.Join with what it cannot be"),
         (b"nonsense", "answers NetworkDriver.Join with what it cannot be"),
+        (b'{"Other": ' + b"[" * 100_000, "answers NetworkDriver.Join with what it cannot be"),
         (b'{"Number": 1, "Long": "' + b"x" * (1 << 20) + b'"}', "longer than"),
     ],
 )

@@ -35,6 +35,8 @@ async def _list(request: web.BaseRequest, kind: type) -> list[Any]:
         document = msgspec.json.decode(data, type=list[Any] | None) if data else None
     except msgspec.MsgspecError as error:
         raise InvalidParameter(f"invalid JSON: {error}") from None
+    except RecursionError:
+        raise InvalidParameter("invalid JSON: nested too deeply") from None
     if kind is str:
         if not all(isinstance(one, str) for one in document or ()):
             raise InvalidParameter("invalid JSON: not a list of strings")

@@ -242,7 +242,7 @@ def _read(identifier: str, attributes: _Attributes, readers: _Readers) -> dict[s
         field, read = readers[name]
         try:
             fields[field] = read(text)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise InvalidGraph(f"invalid attribute {name} of source {identifier!r}: {error}") from error
     return fields
 

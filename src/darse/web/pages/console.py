@@ -74,7 +74,7 @@ async def console_stream(visit: Visit) -> StreamResponse:
         async with asyncio.timeout(_OPENING_SECONDS):
             opening = msgspec.json.decode(await socket.receive_str(), type=ConsoleOpening)
         command = shlex.split(opening.command)
-    except (TimeoutError, TypeError, ValueError):
+    except (TimeoutError, TypeError, ValueError, RecursionError):
         await socket.close(code=_WRONG_MESSAGE)
         return socket
     if not visit.session.has_token(opening.csrf):
@@ -146,5 +146,5 @@ async def _messages(socket: WebSocketResponse) -> AsyncIterator[bytes | ConsoleS
         elif message.type is WSMsgType.TEXT:
             try:
                 yield msgspec.json.decode(message.data, type=ConsoleSize)
-            except ValueError:
+            except (ValueError, RecursionError):
                 await socket.close(code=_WRONG_MESSAGE)

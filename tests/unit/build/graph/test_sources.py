@@ -111,6 +111,7 @@ def test_reads_what_buildkit_clients_send(identifier: str, attributes: dict[str,
         ("docker-image://a", {"image.resolvemode": "never"}, "none of default, pull, local"),
         ("local://a", {"local.followpaths": '{"a":1}'}, "not a list of strings"),
         ("local://a", {"local.followpaths": "["}, "invalid attribute local.followpaths"),
+        ("local://a", {"local.followpaths": "[" * 100_000}, "invalid attribute local.followpaths"),
         ("git://a", {"git.keepgitdir": "perhaps"}, "'perhaps' is not a boolean"),
     ],
 )

@@ -176,7 +176,7 @@ class _Events:
         if self._form == "json":
             try:
                 msgspec.json.decode(message.text)
-            except msgspec.DecodeError:
+            except (msgspec.DecodeError, RecursionError):
                 return text
             return msgspec.Raw(message.text)
         return text

@@ -102,13 +102,14 @@ async def test_splunk_answers_for_what_it_has(form):
         Message(MOMENT, b"stdout", b'{"a":1}'),
         Message(MOMENT, b"stderr", b"no json"),
         Message(MOMENT, b"x", b" "),
+        Message(MOMENT, b"stdout", b"[" * 10_000),
     ]
     await receiver.connect(lambda: None)
     with pytest.raises(OSError, match="failed to send event - 503"):
         await receiver.send(messages)
     assert receiver.delivered == 0
     await receiver.send(messages)
-    assert receiver.delivered == 3
+    assert receiver.delivered == 4
     await receiver.finish()
     receiver.close()
     await runner.cleanup()
@@ -119,6 +120,7 @@ async def test_splunk_answers_for_what_it_has(form):
         assert [event["event"] for event in events] == [
             '0123456789ab one=1 {"a":1}',
             "0123456789ab one=1 no json",
+            f"0123456789ab one=1 {'[' * 10_000}",
         ]
     else:
         assert events[0]["event"]["line"] == ({"a": 1} if form == "json" else '{"a":1}')
