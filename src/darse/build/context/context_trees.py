@@ -16,7 +16,6 @@ of the host are removed.
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import re
 import time
@@ -46,7 +45,6 @@ _REMEMBERED = 16 << 10
 #: What no client can ask for by a key.
 _ARCHIVE = "archive."
 _BOOT = Path("/proc/sys/kernel/random/boot_id")
-_log = logging.getLogger("darse.build")
 
 
 def _id(key: str) -> str:
@@ -153,7 +151,6 @@ class ContextTrees:
         self._boot = _BOOT.read_text().strip()
         #: By id.
         self._trees: dict[str, StoredTree] = {}
-        self._removals: set[asyncio.Task[None]] = set()
         self._load()
 
     def find(self, key: str) -> StoredTree | None:
@@ -187,7 +184,7 @@ class ContextTrees:
         """End one `hold`."""
         kept.holders -= 1
         if kept.is_replaced and not kept.holders:
-            self._discard(kept.path)
+            self._trash.discard_in_background(kept.path)
 
     def take(self, kept: StoredTree, target: Path) -> bool:
         """Give a tree's files away to who alone holds it; False where others do. Raises OSError."""
@@ -219,7 +216,7 @@ class ContextTrees:
             del self._trees[kept.id]
         kept.is_replaced = True
         if not kept.holders:
-            self._discard(kept.path)
+            self._trash.discard_in_background(kept.path)
 
     def _bound(self) -> None:
         free = sorted((one for one in self._trees.values() if not one.holders), key=lambda one: one.last_used)
@@ -273,14 +270,3 @@ class ContextTrees:
         if named is None or about.boot != self._boot or not (path / "files").is_dir():
             return None
         return StoredTree(named[1], int(named[2]), path, about)
-
-    def _discard(self, path: Path) -> None:
-        try:
-            aside = self._trash.take(path)
-        except OSError as error:
-            _log.warning("cannot remove %s: %s", path, error)
-            return
-        if aside is not None:
-            removal = asyncio.create_task(self._trash.remove(aside))
-            self._removals.add(removal)
-            removal.add_done_callback(self._removals.discard)

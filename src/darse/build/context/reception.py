@@ -9,7 +9,6 @@ are removed at the next start: no build outlives its engine.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -33,7 +32,6 @@ class ContextStore:
         """`trash` is on the same file system; trees are removed through it."""
         self.root = data_root / "build" / "contexts"
         self._trash = trash
-        self._removals: set[asyncio.Task[None]] = set()
 
     @asynccontextmanager
     async def directory(self) -> AsyncIterator[Path]:
@@ -46,12 +44,7 @@ class ContextStore:
         try:
             yield path
         finally:
-            # Out of the way now, and removed without the build's client waiting for it.
-            aside = self._trash.take(path)
-            if aside is not None:
-                removal = asyncio.create_task(self._trash.remove(aside))
-                self._removals.add(removal)
-                removal.add_done_callback(self._removals.discard)
+            self._trash.discard_in_background(path)  # the build's client does not wait for it
 
     async def receive(self, pieces: AsyncIterator[bytes], directory: Path) -> int:
         """Unpack an archive, compressed or not, that comes in pieces, into a new directory; return the files' bytes.

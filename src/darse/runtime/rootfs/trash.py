@@ -96,12 +96,24 @@ class Trash:
         if aside is not None:
             self._begin_removal(aside)
 
+    def discard_in_background(self, path: Path) -> None:
+        """As `discard`, while nobody waits: a rename waits for the disk, too. What fails is logged. Needs the loop."""
+        self._keep(asyncio.create_task(self._discard_or_log(path)))
+
+    async def _discard_or_log(self, path: Path) -> None:
+        try:
+            await self.discard(path)
+        except OSError as error:
+            _log.warning("cannot remove %s: %s", path, error)
+
     async def remove(self, aside: Path) -> None:
         """Remove what was taken."""
         await self._removed_by(functools.partial(remove_tree, aside), aside)
 
     def _begin_removal(self, aside: Path) -> asyncio.Task[None]:
-        removal = asyncio.create_task(self.remove(aside))
+        return self._keep(asyncio.create_task(self.remove(aside)))
+
+    def _keep(self, removal: asyncio.Task[None]) -> asyncio.Task[None]:
         self._removals.add(removal)
         removal.add_done_callback(self._removals.discard)
         return removal

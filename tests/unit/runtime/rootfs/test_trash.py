@@ -49,6 +49,26 @@ async def test_what_is_discarded_soon_is_out_of_the_way_at_once(trash: Trash, tm
     assert list(trash.directory.iterdir()) == []
 
 
+async def test_what_is_discarded_in_the_background_holds_up_nobody(
+    trash: Trash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    top = _tree(tmp_path / "one")
+    with on_this_thread(tmp_path) as seen:
+        trash.discard_in_background(top)
+        await asyncio.wait(trash._removals)
+    assert seen == []
+    assert not (tmp_path / "one").exists()
+    assert list(trash.directory.iterdir()) == []
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "rename", refuse)
+    trash.discard_in_background(_tree(tmp_path / "two"))
+    await asyncio.wait(trash._removals)
+    assert caplog.messages == [f"cannot remove {tmp_path}/two: [Errno 5] Input/output error"]
+
+
 async def test_what_is_on_another_file_system_is_removed_where_it_is(
     trash: Trash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
