@@ -260,6 +260,7 @@ async def test_a_tree_that_is_held_stays_as_it_is(transfers: Transfers, context:
             assert facts(changed.directory) == facts(context)
             assert facts(held.directory) == before
             assert (changed.directory / "a-b").stat().st_ino == (held.directory / "a-b").stat().st_ino
+    await asyncio.wait(transfers.trees._trash._removals)
     assert not held.path.exists()
 
 

@@ -44,7 +44,8 @@ class ContextStore:
         try:
             yield path
         finally:
-            self._trash.discard_in_background(path)  # the build's client does not wait for it
+            # Out of the way now, and removed without the build's client waiting for it.
+            await self._trash.set_aside(path)
 
     async def receive(self, pieces: AsyncIterator[bytes], directory: Path) -> int:
         """Unpack an archive, compressed or not, that comes in pieces, into a new directory; return the files' bytes.

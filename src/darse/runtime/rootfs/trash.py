@@ -17,6 +17,7 @@ import secrets
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
+from darse.core import executors
 from darse.core.executors import Executor
 from darse.linux.fs.contained import remove_tree
 
@@ -95,6 +96,19 @@ class Trash:
             aside = path
         if aside is not None:
             self._begin_removal(aside)
+
+    async def set_aside(self, path: Path) -> None:
+        """Take what is at a path, in a thread, and have it removed in the background.
+
+        Whoever stops waiting does so when it is taken. Raises OSError when it cannot be.
+        """
+        aside = self._place_for(path)
+        taking = executors.storage.begin(functools.partial(_renamed, path, aside))
+        try:
+            await taking
+        finally:
+            if taking.exception() is None and taking.result():
+                self._begin_removal(aside)
 
     def discard_in_background(self, path: Path) -> None:
         """As `discard`, while nobody waits: a rename waits for the disk, too. What fails is logged. Needs the loop."""

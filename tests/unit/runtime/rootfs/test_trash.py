@@ -49,6 +49,22 @@ async def test_what_is_discarded_soon_is_out_of_the_way_at_once(trash: Trash, tm
     assert list(trash.directory.iterdir()) == []
 
 
+async def test_what_is_set_aside_is_out_of_the_way_whoever_stops_waiting(trash: Trash, tmp_path: Path) -> None:
+    one, two = _tree(tmp_path / "one"), _tree(tmp_path / "two")
+    with on_this_thread(tmp_path) as seen:
+        await trash.set_aside(one)
+        await trash.set_aside(tmp_path / "none")
+        setting = asyncio.create_task(trash.set_aside(two))
+        await asyncio.sleep(0)
+        setting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await setting
+        await asyncio.wait(trash._removals)
+    assert seen == []
+    assert [one.exists(), two.exists()] == [False, False]
+    assert list(trash.directory.iterdir()) == []
+
+
 async def test_what_is_discarded_in_the_background_holds_up_nobody(
     trash: Trash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
