@@ -114,20 +114,20 @@ async def _start(mode: str, directory: Path, options: Iterable[str], stdin: int,
     if extra is not None:
         descriptors[_EXTRA] = extra
         command.append(f"extra={_EXTRA}")
-    spawning = executors.launch.begin(
-        functools.partial(spawn, command, {"LC_ALL": "C.UTF-8"}, descriptors, directory="/")
-    )
-    try:
-        pid = await spawning
-    except BaseException:
-        if spawning.done() and spawning.exception() is None:
-            await ArchiveWorker(spawning.result(), output, errors).end()
-        output.close()
-        errors.close()
-        raise
-    finally:
+    with contextlib.ExitStack() as undo:
+        undo.callback(output.close)
+        undo.callback(errors.close)
+        environment = {"LC_ALL": "C.UTF-8"}
+        spawning = executors.launch.begin(functools.partial(spawn, command, environment, descriptors, directory="/"))
+        try:
+            pid = await spawning
+        except asyncio.CancelledError:
+            if spawning.exception() is None:
+                await ArchiveWorker(spawning.result(), output, errors).end()
+            raise
         output.close_theirs()
         errors.close_theirs()
+        undo.pop_all()
     return ArchiveWorker(pid, output, errors)
 
 

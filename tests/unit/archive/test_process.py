@@ -1,0 +1,71 @@
+"""Starts of workers that come to nothing: no descriptor and no process is left."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from darse.archive import process
+from darse.core import executors
+
+
+def _open() -> list[str]:
+    return sorted(os.listdir("/proc/self/fd"))
+
+
+def _children() -> list[str]:
+    tasks = Path("/proc/self/task").iterdir()
+    return [child for task in tasks for child in (task / "children").read_text().split()]
+
+
+async def test_a_host_that_has_no_room_for_a_thread(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    descriptors = _open()
+
+    def refuse(*_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "no room")
+
+    monkeypatch.setattr(executors.launch, "begin", refuse)
+    with pytest.raises(BlockingIOError):
+        await process.start_pack(tmp_path)
+    assert _open() == descriptors
+
+
+async def test_a_program_that_is_not_there(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    descriptors = _open()
+    monkeypatch.setattr(sys, "executable", str(tmp_path / "python"))
+    with pytest.raises(FileNotFoundError):
+        await process.start_pack(tmp_path)
+    assert _open() == descriptors
+
+
+async def test_who_is_cancelled_while_it_is_started(tmp_path: Path) -> None:
+    descriptors = _open()
+    before = _children()
+    starting: asyncio.Task[Any] = asyncio.create_task(process.start_pack(tmp_path))
+    await asyncio.sleep(0)
+    starting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await starting
+    assert _children() == before
+    assert _open() == descriptors
+
+
+async def test_a_worker_is_ended_once_whoever_asks(tmp_path: Path) -> None:
+    descriptors = _open()
+    worker, reading = await process.start_pack(tmp_path)
+    os.close(reading)
+    waiting = asyncio.create_task(worker.wait())
+    await asyncio.gather(worker.end(), worker.end())
+    await waiting
+    assert worker.returncode is not None
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(worker.pid, 0)
+        pytest.fail("it is there")
+    assert _open() == descriptors
