@@ -20,6 +20,7 @@ import msgspec
 
 import darse
 from darse.core import executors
+from darse.core.tasks import ended
 from darse.linux.descriptors import DescriptorClosed, FileDescriptor
 from darse.linux.pipes import PipeEnd, read_when_ready, wide_pipe
 from darse.linux.proc.process import Process, spawn
@@ -97,7 +98,8 @@ class ArchiveWorker:
         if self.returncode is None:
             with contextlib.suppress(ProcessLookupError):
                 self._process.send(signal.SIGKILL)
-            await self.wait()
+            # Whoever stops waiting: nobody else reaps it.
+            await ended(asyncio.ensure_future(self.wait()), lambda: None)
 
 
 async def _read_all(end: PipeEnd) -> bytes:
@@ -109,26 +111,38 @@ async def _read_all(end: PipeEnd) -> bytes:
 
 async def _start(mode: str, directory: Path, options: Iterable[str], stdin: int, extra: int | None) -> ArchiveWorker:
     command = [sys.executable, "-I", "-S", "-c", _START, search_path(), mode, str(directory), *options]
-    output, errors = (PipeEnd(reads=True, wide=False) for _ in range(2))
-    descriptors = {0: stdin, 1: output.theirs, 2: errors.theirs}
-    if extra is not None:
-        descriptors[_EXTRA] = extra
-        command.append(f"extra={_EXTRA}")
     with contextlib.ExitStack() as undo:
+        output = PipeEnd(reads=True, wide=False)
         undo.callback(output.close)
+        errors = PipeEnd(reads=True, wide=False)
         undo.callback(errors.close)
+        descriptors = {0: stdin, 1: output.theirs, 2: errors.theirs}
+        if extra is not None:
+            descriptors[_EXTRA] = extra
+            command.append(f"extra={_EXTRA}")
         environment = {"LC_ALL": "C.UTF-8"}
-        spawning = executors.launch.begin(functools.partial(spawn, command, environment, descriptors, directory="/"))
+        spawning = executors.kernel.begin(functools.partial(spawn, command, environment, descriptors, directory="/"))
         try:
-            pid = await spawning
+            worker = _held(await spawning, output, errors)
         except asyncio.CancelledError:
             if spawning.exception() is None:
-                await ArchiveWorker(spawning.result(), output, errors).end()
+                with contextlib.suppress(OSError):  # then it is gone, too
+                    await _held(spawning.result(), output, errors).end()
             raise
         output.close_theirs()
         errors.close_theirs()
         undo.pop_all()
-    return ArchiveWorker(pid, output, errors)
+    return worker
+
+
+def _held(pid: int, output: PipeEnd, errors: PipeEnd) -> ArchiveWorker:
+    """The worker that was started. Raises OSError when this process has no descriptor left for it, which then ends."""
+    try:
+        return ArchiveWorker(pid, output, errors)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+        raise
 
 
 async def answer(worker: ArchiveWorker) -> dict[str, str]:

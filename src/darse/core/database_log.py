@@ -52,8 +52,7 @@ class DatabaseLog:
             # One that has just ended is of no use to who comes before its callbacks run.
             if self._flushing is None or self._flushing.done():
                 self._cancel_later()
-                self._flushing = self._executor.begin(self._sync)
-                self._flushing.add_done_callback(functools.partial(self._has_flushed, self._written))
+                self._flushing = self._begin_flush()
             await self._flushing
 
     def flush_within(self, seconds: float) -> None:
@@ -72,6 +71,15 @@ class DatabaseLog:
         self._cancel_later()
         while self._flushing is not None or self._checkpointing is not None:
             await asyncio.wait([one for one in (self._flushing, self._checkpointing) if one is not None])
+
+    def _begin_flush(self) -> asyncio.Future[bool]:
+        try:
+            flushing = self._executor.begin(self._sync)
+        except OSError as error:
+            _log.error("cannot flush %s: %s", self._path, reason(error))
+            raise
+        flushing.add_done_callback(functools.partial(self._has_flushed, self._written))
+        return flushing
 
     def _has_flushed(self, written: int, flushing: asyncio.Future[bool]) -> None:
         if self._flushing is flushing:

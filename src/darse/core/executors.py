@@ -3,7 +3,7 @@
 | executor | work | what it may wait for |
 |---|---|---|
 | `launch` | execs: monitors, the runtime | other programs |
-| `kernel` | control groups, netlink, connection tracking, `/proc` | the kernel's locks, processes that do not end |
+| `kernel` | control groups, netlink, conntrack, `/proc`, workers' starts | locks of the kernel, endless processes |
 | `storage` | the engine's own roots: trees, documents, flushes | disks |
 | `transfer` | archives that clients send | clients |
 | `foreign` | bind sources, volumes that are mounts, containers' users | file servers that never answer again |
@@ -23,6 +23,7 @@ import errno
 import functools
 import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -135,6 +136,7 @@ class Executor:
         """Have a function called as by `run`, and return a future that outlasts who waits for it."""
         future = Outlasting[T](stop)
         self._begin(future, function)
+        _outlasting.add(future)
         return future
 
     def _begin(self, future: asyncio.Future[T], function: Callable[[], T]) -> asyncio.Future[T]:
@@ -228,6 +230,10 @@ class Executor:
             return job
 
 
+# What `drain` gives up: nothing else ends it.
+_outlasting: weakref.WeakSet[Outlasting[Any]] = weakref.WeakSet()
+
+
 class ForeignFileSystems:
     """Calls to file systems that the engine does not own, and that may never answer."""
 
@@ -278,6 +284,14 @@ foreign = ForeignFileSystems(16)
 
 
 async def drain(seconds: float) -> bool:
-    """Wait for the work that can be expected to end; whether it has ended in time."""
+    """Wait for the work that can be expected to end; whether it has ended in time.
+
+    Whoever waits for more than that, and may not be cancelled, hears that it is given up.
+    """
     waiting = Executor("drain", 4)
-    return all(await asyncio.gather(*(waiting.run(one.wait, seconds) for one in (launch, kernel, storage, transfer))))
+    kinds = (launch, kernel, storage, transfer)
+    is_done = all(await asyncio.gather(*(waiting.run(one.wait, seconds) for one in kinds)))
+    for future in list(_outlasting):
+        if not future.done():
+            future.give_up(SystemFault("the engine ends, and what it waits for does not"))
+    return is_done

@@ -31,6 +31,11 @@ class Outlasting(asyncio.Future[_T]):
                 self._stop()
         return False
 
+    def give_up(self, error: Exception) -> None:
+        """Have whoever waits get an error; the work may go on, and its outcome is lost."""
+        self.add_done_callback(_ask_for_outcome)
+        self.set_exception(error)
+
 
 def _ask_for_outcome(work: asyncio.Future[Any]) -> None:
     work.exception()  # nobody else may ask for it

@@ -252,6 +252,12 @@ async def test_pieces_of_files_come_by_turns(transfers: Transfers) -> None:
         assert [(tree.directory / name).read_text() for name in "ab"] == ["a1a2", "b1b2"]
 
 
+async def removals(transfers: Transfers) -> None:
+    """Trees that no build holds go in the background."""
+    while transfers.trees._trash._removals:
+        await asyncio.wait(transfers.trees._trash._removals)
+
+
 async def test_a_tree_that_is_held_stays_as_it_is(transfers: Transfers, context: Path) -> None:
     before = facts(context)
     async with transfers.received(KEY, Directory(context)) as held:
@@ -260,7 +266,7 @@ async def test_a_tree_that_is_held_stays_as_it_is(transfers: Transfers, context:
             assert facts(changed.directory) == facts(context)
             assert facts(held.directory) == before
             assert (changed.directory / "a-b").stat().st_ino == (held.directory / "a-b").stat().st_ino
-    await asyncio.wait(transfers.trees._trash._removals)
+    await removals(transfers)
     assert not held.path.exists()
 
 
@@ -276,6 +282,7 @@ async def test_two_builds_at_once(transfers: Transfers, context: Path) -> None:
         write(context, {"a/one": str(number), f"new{number}": ""})
         settle(context)
         await asyncio.gather(*(build() for _ in range(4)))
+    await removals(transfers)
     assert len(list(transfers.trees.root.iterdir())) == 1
 
 

@@ -31,7 +31,7 @@ async def test_a_host_that_has_no_room_for_a_thread(monkeypatch: pytest.MonkeyPa
     def refuse(*_: object) -> None:
         raise BlockingIOError(errno.EAGAIN, "no room")
 
-    monkeypatch.setattr(executors.launch, "begin", refuse)
+    monkeypatch.setattr(executors.kernel, "begin", refuse)
     with pytest.raises(BlockingIOError):
         await process.start_pack(tmp_path)
     assert _open() == descriptors
@@ -53,6 +53,33 @@ async def test_who_is_cancelled_while_it_is_started(tmp_path: Path) -> None:
     starting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await starting
+    assert _children() == before
+    assert _open() == descriptors
+
+
+async def test_who_is_cancelled_twice_while_it_ends(tmp_path: Path) -> None:
+    descriptors = _open()
+    worker, reading = await process.start_pack(tmp_path)
+    os.close(reading)
+    ending = asyncio.create_task(worker.end())
+    for _ in range(3):
+        await asyncio.sleep(0)
+        ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    assert worker.returncode is not None
+    assert _open() == descriptors
+
+
+async def test_no_descriptor_is_left_for_the_process(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    descriptors, before = _open(), _children()
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(os, "pidfd_open", refuse)
+    with pytest.raises(OSError, match="Too many open files"):
+        await process.start_pack(tmp_path)
     assert _children() == before
     assert _open() == descriptors
 

@@ -235,6 +235,23 @@ def test_the_end_of_all_work_is_awaited_but_not_for_ever() -> None:
     asyncio.run(main())
 
 
+def test_the_engine_can_end_though_what_must_come_to_its_end_does_not() -> None:
+    """As when the disk has gone: nobody could end `asyncio.run` any more."""
+    gate = _Gate()
+
+    async def main() -> None:
+        waiting = asyncio.create_task(executors.storage.run_to_end(gate.pass_through))
+        await gate.have_inside(1)
+        waiting.cancel()
+        assert not await executors.drain(0.05)
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+
+    asyncio.run(main())
+    gate.open()
+    assert executors.storage.wait(10)
+
+
 def test_a_thread_may_call_and_wait_also_when_others_are_stuck() -> None:
     executor, gate = Executor("test", 1, stuck_after=0.05), _Gate()
     stuck = threading.Thread(target=executor.call, args=(gate.pass_through,))

@@ -24,7 +24,7 @@ Action = tuple[str, *tuple[object, ...]]
 
 def open_file(number: int, path: str, flags: int, mode: int = 0) -> Action:
     """Open a file as descriptor `number`."""
-    return "posix_spawn_file_actions_addopen", number, os.fsencode(path), flags, mode
+    return "posix_spawn_file_actions_addopen", number, _string(path), flags, mode
 
 
 def duplicate(ours: int, theirs: int) -> Action:
@@ -34,7 +34,7 @@ def duplicate(ours: int, theirs: int) -> Action:
 
 def change_directory(path: str) -> Action:
     """Go to a directory."""
-    return "posix_spawn_file_actions_addchdir_np", os.fsencode(path)
+    return "posix_spawn_file_actions_addchdir_np", _string(path)
 
 
 def close_from(number: int) -> list[Action]:
@@ -46,7 +46,9 @@ def close_from(number: int) -> list[Action]:
 def posix_spawn(
     program: str, arguments: Sequence[str], environment: Mapping[str, str], actions: Iterable[Action]
 ) -> int:
-    """Start a program, an absolute path, with all signals at their defaults; return its pid. Raises OSError.
+    """Start a program, an absolute path, with all signals at their defaults; return its pid.
+
+    Raises OSError, and ValueError for null bytes.
 
     The caller waits until it is executed, or has failed to be: do it in a thread.
     """
@@ -58,7 +60,7 @@ def posix_spawn(
         for function, *operands in actions:
             call_for_number(function, steps, *operands)
         call_for_number(
-            *("posix_spawn", ctypes.byref(pid), os.fsencode(program), steps, _attributes()),
+            *("posix_spawn", ctypes.byref(pid), _string(program), steps, _attributes()),
             *(_strings(arguments), _strings(variables)),
             operand=program,
         )
@@ -69,7 +71,14 @@ def posix_spawn(
 
 def _strings(texts: Sequence[str]) -> ctypes.Array[ctypes.c_char_p]:
     """An array that ends with a null pointer."""
-    return (ctypes.c_char_p * (len(texts) + 1))(*map(os.fsencode, texts), None)
+    return (ctypes.c_char_p * (len(texts) + 1))(*map(_string, texts), None)
+
+
+def _string(text: str) -> bytes:
+    encoded = os.fsencode(text)
+    if b"\0" in encoded:
+        raise ValueError("embedded null byte")  # as `os` says; to C the text would end there
+    return encoded
 
 
 @functools.cache

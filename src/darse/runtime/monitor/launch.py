@@ -113,16 +113,17 @@ class Conmon:
     async def launch_container(self, launch: ContainerLaunch) -> CreateResult:
         """See `Monitor.launch_container`."""
         given_up = os.eventfd(0, os.EFD_CLOEXEC)
-        work = self._threads.begin(
-            functools.partial(launch_container, self._threads, launch, given_up),
-            stop=functools.partial(os.eventfd_write, given_up, 1),
-        )
         try:
-            return await work
-        except asyncio.CancelledError:
-            if work.exception() is None:
-                end_child(work.result().monitor_pid)
-            raise
+            work = self._threads.begin(
+                functools.partial(launch_container, self._threads, launch, given_up),
+                stop=functools.partial(os.eventfd_write, given_up, 1),
+            )
+            try:
+                return await work
+            except asyncio.CancelledError:
+                if work.exception() is None:
+                    end_child(work.result().monitor_pid)
+                raise
         finally:
             os.close(given_up)
 

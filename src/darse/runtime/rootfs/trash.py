@@ -68,9 +68,11 @@ class Trash:
         Raises OSError when it cannot even be renamed.
         """
         aside = self._place_for(path)
-        errors: list[OSError] = []
+        # The default: the host has no room for a thread.
+        errors = [OSError(errno.EAGAIN, os.strerror(errno.EAGAIN), str(path))]
 
         def take_and_remove() -> None:
+            errors.clear()
             try:
                 there = _renamed(path, aside)
             except OSError as error:
@@ -111,12 +113,12 @@ class Trash:
                 self._begin_removal(aside)
 
     def discard_in_background(self, path: Path) -> None:
-        """As `discard`, while nobody waits: a rename waits for the disk, too. What fails is logged. Needs the loop."""
+        """As `set_aside`, while nobody waits; what fails is logged. Needs the loop."""
         self._keep(asyncio.create_task(self._discard_or_log(path)))
 
     async def _discard_or_log(self, path: Path) -> None:
         try:
-            await self.discard(path)
+            await self.set_aside(path)
         except OSError as error:
             _log.warning("cannot remove %s: %s", path, error)
 

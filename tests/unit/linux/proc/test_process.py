@@ -89,3 +89,8 @@ def test_a_program_has_its_descriptors_directory_and_environment_and_no_ignored_
 def test_a_program_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=f"No such file or directory: '{tmp_path}/program'"):
         spawn([f"{tmp_path}/program"], {}, {})
+
+
+def test_a_null_byte_ends_no_word() -> None:
+    with pytest.raises(ValueError, match="embedded null byte"):
+        spawn(["/bin/true", "a\0b"], {}, {})

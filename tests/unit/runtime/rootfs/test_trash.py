@@ -38,6 +38,17 @@ async def test_what_is_discarded_is_gone(trash: Trash, tmp_path: Path) -> None:
     assert list(trash.directory.iterdir()) == []
 
 
+async def test_a_host_that_has_no_room_for_a_thread(
+    trash: Trash, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def refuse(*_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "no room", "a thread")
+
+    monkeypatch.setattr(trash._threads, "run", refuse)
+    with pytest.raises(BlockingIOError):
+        await trash.discard(_tree(tmp_path / "one"))
+
+
 async def test_what_is_discarded_soon_is_out_of_the_way_at_once(trash: Trash, tmp_path: Path) -> None:
     top = _tree(tmp_path / "one")
     with on_this_thread(tmp_path) as seen:
@@ -71,7 +82,8 @@ async def test_what_is_discarded_in_the_background_holds_up_nobody(
     top = _tree(tmp_path / "one")
     with on_this_thread(tmp_path) as seen:
         trash.discard_in_background(top)
-        await asyncio.wait(trash._removals)
+        while trash._removals:
+            await asyncio.wait(trash._removals)
     assert seen == []
     assert not (tmp_path / "one").exists()
     assert list(trash.directory.iterdir()) == []
