@@ -23,7 +23,7 @@ from darse.core import executors
 from darse.core.tasks import ended
 from darse.linux.descriptors import DescriptorClosed, FileDescriptor
 from darse.linux.pipes import PipeEnd, read_when_ready, wide_pipe
-from darse.linux.proc.process import Process, spawn
+from darse.linux.proc.process import Process
 
 _START = "import sys; sys.path += sys.argv.pop(1).split(':'); from darse.archive.worker import main; main(sys.argv[1:])"
 _PIECE = 256 * 1024
@@ -66,9 +66,9 @@ def _decompressors() -> str:
 class ArchiveWorker:
     """A worker that was started, and our ends of its stdout and stderr."""
 
-    def __init__(self, pid: int, output: PipeEnd, errors: PipeEnd) -> None:
-        self.pid = pid
-        self._process = Process(pid)
+    def __init__(self, process: Process, output: PipeEnd, errors: PipeEnd) -> None:
+        self.pid = process.pid
+        self._process = process
         self._output = output
         self._errors = errors
         #: As `subprocess` has it; None until the worker has ended.
@@ -120,29 +120,19 @@ async def _start(mode: str, directory: Path, options: Iterable[str], stdin: int,
         if extra is not None:
             descriptors[_EXTRA] = extra
             command.append(f"extra={_EXTRA}")
-        environment = {"LC_ALL": "C.UTF-8"}
-        spawning = executors.kernel.begin(functools.partial(spawn, command, environment, descriptors, directory="/"))
+        starting = executors.kernel.begin(
+            functools.partial(Process.start, command, {"LC_ALL": "C.UTF-8"}, descriptors, directory="/")
+        )
         try:
-            worker = _held(await spawning, output, errors)
+            process = await starting
         except asyncio.CancelledError:
-            if spawning.exception() is None:
-                with contextlib.suppress(OSError):  # then it is gone, too
-                    await _held(spawning.result(), output, errors).end()
+            if starting.exception() is None:
+                await ArchiveWorker(starting.result(), output, errors).end()
             raise
         output.close_theirs()
         errors.close_theirs()
         undo.pop_all()
-    return worker
-
-
-def _held(pid: int, output: PipeEnd, errors: PipeEnd) -> ArchiveWorker:
-    """The worker that was started. Raises OSError when this process has no descriptor left for it, which then ends."""
-    try:
-        return ArchiveWorker(pid, output, errors)
-    except OSError:
-        os.kill(pid, signal.SIGKILL)
-        os.waitpid(pid, 0)
-        raise
+    return ArchiveWorker(process, output, errors)
 
 
 async def answer(worker: ArchiveWorker) -> dict[str, str]:

@@ -88,7 +88,7 @@ class DatabaseLog:
             # Whoever waits gets it, too; but perhaps nobody does any more.
             _log.error("%s", error)
             return
-        self._flushed = max(self._flushed, written)
+        self._flushed = written
         if flushing.result():
             self.copy_soon()
 

@@ -9,7 +9,6 @@ are removed at the next start: no build outlives its engine.
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 from collections.abc import AsyncIterator
@@ -22,7 +21,6 @@ from darse.core.errors import InvalidParameter, SystemFault
 from darse.core.exhaustion import exhausted, in_words
 from darse.runtime.rootfs.trash import Trash
 
-_log = logging.getLogger("darse.build")
 # More files than any checkout has; each takes an inode of the data root's file system.
 MOST_ENTRIES = 5_000_000
 
@@ -47,10 +45,7 @@ class ContextStore:
             yield path
         finally:
             # Out of the way now, and removed without the build's client waiting for it.
-            try:
-                await self._trash.set_aside(path)
-            except OSError as error:
-                _log.warning("cannot remove %s: %s", path, error)  # the next start does
+            await self._trash.set_aside(path)
 
     async def receive(self, pieces: AsyncIterator[bytes], directory: Path) -> int:
         """Unpack an archive, compressed or not, that comes in pieces, into a new directory; return the files' bytes.

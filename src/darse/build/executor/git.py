@@ -7,8 +7,8 @@ what it needs: a commit that is asked for again is in the build cache.
 
 from __future__ import annotations
 
-import asyncio
 import base64
+import functools
 import os
 import re
 import secrets
@@ -26,7 +26,6 @@ from darse.build.graph.operations import SecretMount
 from darse.build.graph.sources import GitSource
 from darse.build.solver.operation_executor import Snapshot
 from darse.core import executors
-from darse.core.tasks import ended
 from darse.images.snapshots.snapshotter import Snapshotter
 from darse.linux.fs.contained import ENTER, ENTRY, Walk, remove_entry, remove_tree
 from darse.linux.fs.mounts import MS_BIND, MS_REC, MS_SLAVE, NamespaceThreads, mount
@@ -151,8 +150,7 @@ class GitSources:
                 (work / "known_hosts").write_text(source.known_ssh_hosts)
             environment = _environment(session, source, has_agent=bool(binds))
             run = _GitRun(self._threads, work, environment, binds)
-            task = asyncio.create_task(self._threads.run(run.all, commands))
-            return await ended(task, run.kill)
+            return await self._threads.begin(functools.partial(run.all, commands), run.kill)
 
 
 def _url(source: GitSource) -> str:

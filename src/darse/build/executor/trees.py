@@ -5,8 +5,8 @@ With the namespace all mounts go, whatever ends the engine. A tree of one layer 
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
+import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import msgspec
 
-from darse.core.tasks import ended
 from darse.images.snapshots.snapshotter import ActiveSnapshot, Snapshotter
 from darse.linux.fs.mounts import MS_REC, MS_SLAVE, NamespaceThreads, mount, mount_layers, mount_overlay
 
@@ -39,7 +38,7 @@ class Trees:
 
         When this is cancelled, the function has ended all the same; `stop` makes it end early.
         """
-        return await ended(asyncio.create_task(self._threads.run(self._read, layers, work)), stop or _let_it_end)
+        return await self._threads.begin(functools.partial(self._read, layers, work), stop)
 
     def _read(self, layers: Layers, work: Callable[[int], _T]) -> _T:
         with self._mounted((layers,), None) as (roots, _):
@@ -47,7 +46,7 @@ class Trees:
 
     async def read_active(self, active: ActiveSnapshot, work: Callable[[int], _T]) -> _T:
         """As `read`, of a tree that others may be writing: what they have written so far is in it."""
-        return await ended(asyncio.create_task(self._threads.run(self._read_active, active, work)), _let_it_end)
+        return await self._threads.begin(functools.partial(self._read_active, active, work))
 
     def _read_active(self, active: ActiveSnapshot, work: Callable[[int], _T]) -> _T:
         with self._own_scratch():
@@ -72,8 +71,7 @@ class Trees:
 
         When this is cancelled, the function has ended all the same; `stop` makes it end early.
         """
-        changing = asyncio.create_task(self._threads.run(self._change, active, sources, work))
-        return await ended(changing, stop or _let_it_end)
+        return await self._threads.begin(functools.partial(self._change, active, sources, work), stop)
 
     async def change_plain(
         self, active: ActiveSnapshot, sources: Sequence[Layers], work: Callable[[int, Sequence[int]], _T]
@@ -134,7 +132,3 @@ class Trees:
         lower = self._snapshotter.lower(active.layers)
         mount_overlay(lower, str(active.upper), str(active.work), place, volatile=True)
         return place
-
-
-def _let_it_end() -> None:
-    """Nothing ends it early."""

@@ -172,18 +172,15 @@ class Control:
         """Freeze the container's processes. Raises Conflict when it does not run, is ending, or is paused."""
         async with self._dependencies.locks.hold(container.id):
             with container.under_way(Purpose.FREEZE):
-                await self._pause(container)
-
-    async def _pause(self, container: Container) -> None:
-        await container.wait_until_over(Purpose.EXEC, _EXEC_SECONDS)
-        if container.state.status is Status.PAUSED:
-            raise Conflict(f"Container {container.name} is already paused")
-        refuse_restarting(container)
-        if container.state.status is not Status.RUNNING:
-            raise Conflict(f"Container {container.name} is not running")
-        if container.undergoes(Purpose.ENDING):
-            raise Conflict(f"Container {container.name} is being stopped or killed, and cannot be paused")
-        await self._freeze(container, Status.PAUSED, "pause")
+                await container.wait_until_over(Purpose.EXEC, _EXEC_SECONDS)
+                if container.state.status is Status.PAUSED:
+                    raise Conflict(f"Container {container.name} is already paused")
+                refuse_restarting(container)
+                if container.state.status is not Status.RUNNING:
+                    raise Conflict(f"Container {container.name} is not running")
+                if container.undergoes(Purpose.ENDING):
+                    raise Conflict(f"Container {container.name} is being stopped or killed, and cannot be paused")
+                await self._freeze(container, Status.PAUSED, "pause")
 
     async def unpause(self, container: Container) -> None:
         """Let a paused container go on. Raises Conflict when it is not paused."""
@@ -204,7 +201,7 @@ class Control:
     async def _freeze_to_end(self, container: Container, status: Status, action: str) -> None:
         dependencies = self._dependencies
         path, before = dependencies.cgroup_path(container), container.state.status
-        with container.under_way(Purpose.FREEZE), dependencies.traces.record(action, container.id):
+        with dependencies.traces.record(action, container.id):
             try:
                 # A container may have many thousands of processes.
                 await executors.kernel.run(dependencies.cgroups.freeze, path, status is Status.PAUSED)

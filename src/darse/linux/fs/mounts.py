@@ -270,7 +270,7 @@ class NamespaceThreads:
         """Run `function` in one of the threads, within the caller's context (its trace)."""
         return await self._executor.run(function, *arguments, **options)
 
-    def begin(self, function: Callable[[], T], stop: Callable[[], object]) -> Outlasting[T]:
+    def begin(self, function: Callable[[], T], stop: Callable[[], object] | None = None) -> Outlasting[T]:
         """Have `function` called as by `run`; see `Executor.begin`."""
         return self._executor.begin(function, stop)
 

@@ -151,12 +151,30 @@ def command_of(pid: int) -> list[str]:
 
 
 class Process:
-    """A process that is not our child, held by its pidfd."""
+    """A process, held by its pidfd."""
 
     def __init__(self, pid: int) -> None:
         """Raises ProcessLookupError when there is no such process."""
         self.pid = pid
         self._pidfd = FileDescriptor(os.pidfd_open(pid))
+
+    @classmethod
+    def start(
+        cls,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        descriptors: Mapping[int, int],
+        *,
+        directory: str | None = None,
+    ) -> Process:
+        """Start a program as `spawn` does, and hold it, to be reaped. Raises OSError, and then nothing runs."""
+        pid = spawn(arguments, environment, descriptors, directory=directory)
+        try:
+            return cls(pid)
+        except OSError:  # no descriptor is left
+            os.kill(pid, signal.SIGKILL)
+            os.waitpid(pid, 0)
+            raise
 
     def send(self, number: int) -> None:
         """Send a signal. Raises ProcessLookupError when the process has ended, or was let go of."""

@@ -39,7 +39,7 @@ from darse.linux.fs.mounts import (
 )
 from darse.linux.fs.openat2 import make_directories, open_beneath, open_in_root
 from darse.linux.pipes import PipeEnd, read_when_ready
-from darse.linux.proc.process import Process, spawn
+from darse.linux.proc.process import Process
 from darse.runtime.monitor.launch import RootMount
 from darse.runtime.oci.mounts import BindMount
 from darse.runtime.rootfs.helper_main import JOB_LIMIT, MESSAGES, NAMESPACE, ROOT, USERS
@@ -222,7 +222,7 @@ class RootfsHelper:
                     "length": TO_THE_END if on_connection is None else on_connection.length,
                 }
                 os.write(self._messages.number, marshal.dumps(msgspec.structs.asdict(job) | more))
-                self._process = Process(spawn(_command(), {"LC_ALL": "C.UTF-8"}, descriptors, stderr=Path(os.devnull)))
+                self._process = Process.start(_command(), {"LC_ALL": "C.UTF-8"}, descriptors)
             except BaseException:
                 self._pipe.close()
                 self._messages.close()

@@ -100,27 +100,24 @@ class Trash:
             self._begin_removal(aside)
 
     async def set_aside(self, path: Path) -> None:
-        """Take what is at a path, in a thread, and have it removed in the background.
+        """Take what is at a path, in a thread, and have it removed in the background. What cannot be taken is logged.
 
-        Whoever stops waiting does so when it is taken. Raises OSError when it cannot be.
+        Whoever stops waiting does so when it is taken.
         """
         aside = self._place_for(path)
-        taking = executors.storage.begin(functools.partial(_renamed, path, aside))
         try:
-            await taking
-        finally:
-            if taking.exception() is None and taking.result():
-                self._begin_removal(aside)
-
-    def discard_in_background(self, path: Path) -> None:
-        """As `set_aside`, while nobody waits; what fails is logged. Needs the loop."""
-        self._keep(asyncio.create_task(self._discard_or_log(path)))
-
-    async def _discard_or_log(self, path: Path) -> None:
-        try:
-            await self.set_aside(path)
+            taking = executors.storage.begin(functools.partial(_renamed, path, aside))
+            try:
+                await taking
+            finally:
+                if taking.exception() is None and taking.result():
+                    self._begin_removal(aside)
         except OSError as error:
             _log.warning("cannot remove %s: %s", path, error)
+
+    def discard_in_background(self, path: Path) -> None:
+        """As `set_aside`, while nobody waits. Needs the loop."""
+        self._keep(asyncio.create_task(self.set_aside(path)))
 
     async def remove(self, aside: Path) -> None:
         """Remove what was taken."""
